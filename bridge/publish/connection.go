@@ -1,0 +1,73 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/Azure/go-amqp"
+)
+
+// connection is the one connection that all destinations share. Whoever needs
+// it and finds it gone dials it; the others wait for that attempt.
+type connection struct {
+	cfg Config
+
+	mu   sync.Mutex // held while dialling, which dialTimeout bounds for each URL
+	conn *amqp.Conn
+}
+
+// get returns the open connection, or tries every URL once for a new one.
+func (c *connection) get(ctx context.Context) (*amqp.Conn, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn != nil && c.conn.Err() == nil {
+		return c.conn, nil
+	}
+	c.conn = nil
+	var errs []error
+	for _, u := range c.cfg.URLs {
+		dialCtx, cancel := context.WithTimeout(ctx, dialTimeout)
+		conn, err := amqp.Dial(dialCtx, dialURL(u), c.cfg.connOptions(u))
+		cancel()
+		if err == nil {
+			c.cfg.Logger.Info("broker connected", "broker", redact(u), "product", conn.Properties()["product"])
+			c.conn = conn
+			return conn, nil
+		}
+		errs = append(errs, fmt.Errorf("connect to %s: %w", redact(u), err))
+	}
+	return nil, errors.Join(errs...)
+}
+
+// drop closes conn, so that the next get dials anew.
+func (c *connection) drop(conn *amqp.Conn) {
+	if err := conn.Close(); err != nil {
+		c.cfg.Logger.Debug("broker connection closed", slog.Any("error", err))
+	}
+}
+
+// close ends the connection for good.
+func (c *connection) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn != nil {
+		c.drop(c.conn)
+		c.conn = nil
+	}
+}
+
+// Dial opens a connection of its own to the first broker of cfg that answers,
+// for a consumer or a check; the caller closes it. The context bounds the
+// whole attempt.
+func Dial(ctx context.Context, cfg Config) (*amqp.Conn, error) {
+	c := connection{cfg: cfg}
+	return c.get(ctx)
+}
+
+// SenderOptions are the options of a sending link on conn as a Publisher would open it.
+func SenderOptions(cfg Config, conn *amqp.Conn) *amqp.SenderOptions {
+	return &amqp.SenderOptions{TargetCapabilities: cfg.targetCapabilities(conn.Properties())}
+}

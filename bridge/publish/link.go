@@ -1,0 +1,232 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/Azure/go-amqp"
+)
+
+// watchdogGrace is how long a send may take to return once its delivery is
+// given up. After it the watchdog closes the link, the only thing that frees a
+// send that waits for a closed session window (RabbitMQ's memory alarm).
+const watchdogGrace = 250 * time.Millisecond
+
+// link is an attached sending link with its session. It lives until the first
+// error that concerns all its deliveries; then it is dead and another is made.
+type link struct {
+	conn    *amqp.Conn
+	session *amqp.Session
+	sender  *amqp.Sender
+	fansOut bool
+	artemis bool
+
+	slots chan struct{} // one for each unsettled delivery, maxInFlight of them
+	turn  chan struct{} // held around SendWithReceipt, whose own mutex no context can leave
+
+	dead chan struct{} // closed by fail
+	once sync.Once
+	err  error // why it is dead; valid once dead is closed
+
+	stragglers sync.WaitGroup // deliveries whose caller stopped waiting for the outcome
+	unsettled  atomic.Int32   // how many of them there are
+}
+
+// openLink begins a session on conn and attaches a sending link to address.
+func openLink(ctx context.Context, cfg Config, conn *amqp.Conn, address string) (*link, error) {
+	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
+	defer cancel()
+	session, err := conn.NewSession(ctx, nil)
+	if err != nil {
+		return nil, fmt.Errorf("begin session: %w", err)
+	}
+	sender, err := session.NewSender(ctx, address, SenderOptions(cfg, conn))
+	if err != nil {
+		// The broker may have ended the session already; what counts is why it refused the link.
+		_ = session.Close(ctx)
+		return nil, fmt.Errorf("attach to %q: %w", address, err)
+	}
+	return &link{
+		conn: conn, session: session, sender: sender,
+		fansOut: cfg.fansOut(address, conn.Properties()),
+		artemis: isArtemis(conn.Properties()),
+		slots:   make(chan struct{}, maxInFlight),
+		turn:    make(chan struct{}, 1),
+		dead:    make(chan struct{}),
+	}, nil
+}
+
+// fail makes the link dead. The first reason counts.
+func (l *link) fail(err error) {
+	l.once.Do(func() {
+		l.err = err
+		close(l.dead)
+	})
+}
+
+// close detaches the link, ends its session and waits for the deliveries that nobody waits for any more.
+func (l *link) close() {
+	l.fail(errors.New("link closed"))
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	errSender, errSession := l.sender.Close(ctx), l.session.Close(ctx)
+	if errSender != nil && errSession != nil && errors.Is(errSession, context.DeadlineExceeded) {
+		// A peer that does not answer the end of a session gets no other one: the connection is thrown away.
+		_ = l.conn.Close()
+	}
+	l.stragglers.Wait()
+}
+
+// send transfers msg and waits for its outcome: nil for accepted, else an
+// *Error. It returns soon after ctx ends. A closed abandon gives the delivery
+// up while nothing of it was written, and means nothing afterwards.
+func (l *link) send(ctx context.Context, abandon <-chan struct{}, msg *amqp.Message) error {
+	if err := l.acquire(ctx, abandon, l.slots); err != nil {
+		return err
+	}
+	receipt, err := l.transfer(ctx, abandon, msg)
+	if err != nil {
+		<-l.slots
+		return err
+	}
+	state, err := receipt.Wait(ctx)
+	switch {
+	case err == nil:
+		<-l.slots
+		return outcomeOf(state)
+	case ctx.Err() != nil:
+		l.stragglers.Go(func() { l.awaitStraggler(receipt) })
+		return &Error{Outcome: InDoubt, Err: fmt.Errorf("no outcome in time: %w", ctx.Err())}
+	}
+	<-l.slots
+	l.fail(err)
+	return &Error{Outcome: InDoubt, Condition: conditionOf(err), Err: fmt.Errorf("link lost before the outcome: %w", err)}
+}
+
+// acquire takes a token of sem, or says why the delivery was never sent.
+func (l *link) acquire(ctx context.Context, abandon <-chan struct{}, sem chan struct{}) error {
+	select {
+	case sem <- struct{}{}:
+		return nil
+	case <-l.dead:
+		return &Error{Outcome: NeverSent, Condition: conditionOf(l.err), Err: l.err}
+	case <-ctx.Done():
+		return &Error{Outcome: NeverSent, Err: fmt.Errorf("no room on the link in time: %w", ctx.Err())}
+	case <-abandon:
+		return &Error{Outcome: NeverSent, Err: errAbandoned}
+	}
+}
+
+// transfer writes the frames of one delivery. Only one is written at a time.
+func (l *link) transfer(ctx context.Context, abandon <-chan struct{}, msg *amqp.Message) (*amqp.SendReceipt, error) {
+	if err := l.acquire(ctx, abandon, l.turn); err != nil {
+		return nil, err
+	}
+	defer func() { <-l.turn }()
+	g := newGate()
+	stop := l.watch(ctx, abandon, g)
+	receipt, err := l.sender.SendWithReceipt(g, msg, nil)
+	stop()
+	if err == nil {
+		return &receipt, nil
+	}
+	return nil, l.transferError(ctx, g, err)
+}
+
+// transferError sorts the error of a send that gave no receipt.
+func (l *link) transferError(ctx context.Context, g *gate, err error) error {
+	condition := conditionOf(err)
+	var local *amqp.Error
+	if errors.As(err, &local) && local.Condition == amqp.ErrCondMessageSizeExceeded && g.abandon() {
+		return &Error{Outcome: TooLarge, Condition: condition, Err: err}
+	}
+	wasOpen := g.begun()
+	// Abandoned while it waited for credit, the send leaves the link as it was. Any other end of a send without a receipt is the link's.
+	if wasOpen || !isLocalCreditError(err) {
+		l.fail(err)
+	}
+	if g.abandon() {
+		if cause := ctx.Err(); cause != nil && isLocalCreditError(err) {
+			err = fmt.Errorf("no link credit in time: %w", cause)
+		}
+		return &Error{Outcome: NeverSent, Condition: condition, Err: err}
+	}
+	return &Error{Outcome: InDoubt, Condition: condition, Err: fmt.Errorf("transfer broken off: %w", err)}
+}
+
+// isLocalCreditError recognises go-amqp's answer to a context that ends while a send waits for link credit.
+func isLocalCreditError(err error) bool {
+	e, ok := err.(*amqp.Error) //nolint:errorlint // a wrapped one is the peer's
+	return ok && e.Condition == amqp.ErrCondTransferLimitExceeded
+}
+
+// watch gives the send of g up when ctx ends or abandon closes, and closes the
+// link when the send does not return then. Stop ends the watch and waits for it.
+func (l *link) watch(ctx context.Context, abandon <-chan struct{}, g *gate) (stop func()) {
+	returned, watched := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-returned:
+			return
+		case <-ctx.Done():
+			g.abandon()
+		case <-abandon:
+			if !g.abandon() {
+				// The transfer has begun: it is carried on to its outcome.
+				select {
+				case <-returned:
+					return
+				case <-ctx.Done():
+				}
+			}
+		case <-l.dead:
+		}
+		l.bite(returned)
+	}()
+	return func() { close(returned); <-watched }
+}
+
+// bite closes the sender when the send has not returned within the grace.
+func (l *link) bite(returned <-chan struct{}) {
+	grace := time.NewTimer(watchdogGrace)
+	defer grace.Stop()
+	select {
+	case <-returned:
+		return
+	case <-grace.C:
+	}
+	l.fail(errors.New("a send did not return: link closed by the watchdog"))
+	ctx, cancel := context.WithTimeout(context.Background(), watchdogGrace)
+	defer cancel()
+	if err := l.sender.Close(ctx); err != nil && ctx.Err() != nil {
+		_ = l.conn.Close() // the peer does not answer the detach either
+	}
+}
+
+// awaitStraggler keeps the slot of a delivery until it is settled after all or the link is dead.
+// Where half of the link's room is lost to such deliveries, it fails the link.
+func (l *link) awaitStraggler(receipt *amqp.SendReceipt) {
+	defer l.unsettled.Add(-1)
+	if l.unsettled.Add(1) >= maxInFlight/2 {
+		l.fail(errors.New("the broker leaves deliveries unsettled: link given up"))
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-l.dead:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	_, err := receipt.Wait(ctx)
+	if err != nil && ctx.Err() == nil {
+		l.fail(err)
+	}
+	<-l.slots
+}
