@@ -1,0 +1,56 @@
+// Package testbed gets, starts and ends the real servers and the independent clients that the integration tests
+// and benchmarks of lsmtpd work with: the AMQP 1.0 brokers Apache ActiveMQ Artemis and Apache Qpid Broker-J, the
+// S3 server MinIO, the consumers Qpid JMS, rhea and Qpid Proton, and the SMTP clients smtplib and swaks. All of them
+// run as plain processes on loopback; no container engine is needed. Importing the package starts nothing, and only
+// tests import it.
+//
+// # Use
+//
+// A test binary hands its TestMain to [Main], which ends at the end what was shared:
+//
+//	func TestMain(m *testing.M) { testbed.Main(m, testbed.ArtemisServer, testbed.MinIOServer) }
+//
+//	func TestDelivery(t *testing.T) {
+//		broker, store := testbed.Artemis(t), testbed.MinIO(t)
+//		queue := broker.Queue(t)
+//		daemon := testbed.Run(t, testbed.Command{Path: testbed.Build(t), Env: []string{"LSMTPD_BROKER_URL=" + broker.URL}})
+//		...
+//		got := testbed.ReceiveRhea(t, broker, queue, 1)
+//	}
+//
+// The servers named in the call of Main start at once and side by side; any other starts when the first test asks
+// for it. [Artemis], [BrokerJ] and [MinIO] return the one server of the test binary, [PrivateArtemis],
+// [PrivateBrokerJ] and [PrivateMinIO] one of the test's own, which ends with the test. A test that stops or kills
+// a server should have it to itself unless no test of its package runs in parallel; a shared server that a test
+// left stopped is started again for the next one.
+//
+// # Environment
+//
+//	LSMTPD_TESTBED_CACHE       folder of what was installed; default: lsmtpd-testbed in the user's cache folder
+//	LSMTPD_TESTBED_LOGS        folder that keeps the servers' logs; default: they vanish with their server
+//	LSMTPD_TESTBED_REQUIRED    1: what cannot be had or started fails the test; default: the test is skipped
+//	LSMTPD_TEST_ARTEMIS_URL    a running Artemis, amqp://USER:PASSWORD@HOST:PORT
+//	LSMTPD_TEST_BROKERJ_URL    a running Broker-J with the queues of [BrokerJ], in the same form
+//	LSMTPD_TEST_S3_URL         a running S3 server, http://HOST:PORT
+//	LSMTPD_TEST_S3_ACCESS_KEY  its credentials
+//	LSMTPD_TEST_S3_SECRET_KEY
+//
+// A server from the environment cannot be stopped or started by a test, and offers only what its URL says. Private
+// servers are always started.
+//
+// # What is installed
+//
+// What is missing is installed by name with the ordinary clients: mvn (Artemis, Broker-J, Qpid JMS), go (MinIO),
+// npm (rhea) and, as root on Debian, apt-get (python3-qpid-proton, swaks). Needed beforehand are Java 17 with javac,
+// Maven, Node.js with npm, Python 3, tar and Go, each only for what is used. Everything but the Debian packages goes
+// into the cache folder, unpacked aside and then renamed, under a file lock: test binaries that start at the same
+// time, or an installation that was interrupted, do no harm. Building MinIO takes minutes and gigabytes of the Go
+// build cache once; TestInstall installs everything ahead of time.
+//
+// # Processes
+//
+// Every process has a process group of its own and is ended by its own process id when its test or the test binary
+// ends, whether that passed, failed or panicked. On Linux the kernel kills it also when the test binary itself is
+// killed; the data folder then left behind is removed by the next test binary. Ports are chosen below the range of
+// outgoing connections, so that a stopped server finds its port free when it starts again.
+package testbed

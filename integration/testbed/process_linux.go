@@ -1,0 +1,8 @@
+package testbed
+
+import "syscall"
+
+// childAttributes puts a child into a process group of its own and has the kernel kill it when we are gone.
+func childAttributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
