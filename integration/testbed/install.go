@@ -126,14 +126,26 @@ func runTool(ctx context.Context, c Command) (string, error) {
 	return p.Stdout(), fmt.Errorf("%s %s: %w: %s", c.Path, strings.Join(c.Args, " "), err, said)
 }
 
+// maven runs a goal of Maven in dir. Only one at a time: they share the repository in the home folder, which Maven
+// does not guard against other processes.
+func maven(ctx context.Context, dir string, args ...string) error {
+	cache, err := cacheDir()
+	if err != nil {
+		return err
+	}
+	return underLock(ctx, filepath.Join(cache, "maven.lock"), func(ctx context.Context) error {
+		_, err := runTool(ctx, Command{Path: "mvn", Dir: dir, Args: append([]string{"-q", "-B"}, args...)})
+		return err
+	})
+}
+
 // mavenArchive unpacks the .tar.gz of a Maven artifact (group:artifact:version) into the cache.
 func mavenArchive(ctx context.Context, coordinates string) (string, error) {
 	_, name, _ := strings.Cut(coordinates, ":")
 	name = strings.ReplaceAll(name, ":", "-")
 	return installed(ctx, name, func(ctx context.Context, dir string) error {
-		_, err := runTool(ctx, Command{Path: "mvn", Dir: dir, Args: []string{"-q", "-B", "dependency:copy",
-			"-Dartifact=" + coordinates + ":tar.gz:bin", "-DoutputDirectory=" + dir}})
-		if err != nil {
+		artifact := "-Dartifact=" + coordinates + ":tar.gz:bin"
+		if err := maven(ctx, dir, "dependency:copy", artifact, "-DoutputDirectory="+dir); err != nil {
 			return err
 		}
 		archive := filepath.Join(dir, name+"-bin.tar.gz")

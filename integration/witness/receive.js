@@ -1,0 +1,56 @@
+// Receives messages with rhea; see witness.go for arguments and output.
+'use strict';
+const rhea = require('rhea');
+
+const [host, port, username, password, address, capability, count] = process.argv.slice(2);
+const container = rhea.create_container();
+const DATA_SECTION = 0x75;
+let left = Number(count);
+
+function body(message) {
+  if (!message.body || message.body.typecode !== DATA_SECTION) {
+    throw new Error('the body is not made of data sections');
+  }
+  const content = message.body.content;
+  return Array.isArray(content) ? Buffer.concat(content) : content;
+}
+
+function describe(message) {
+  const orNull = value => (value === undefined ? null : value);
+  return {
+    messageId: orNull(message.message_id),
+    contentType: orNull(message.content_type),
+    subject: orNull(message.subject),
+    to: orNull(message.to),
+    groupId: orNull(message.group_id),
+    correlationId: orNull(message.correlation_id),
+    durable: message.durable === true,
+    applicationProperties: message.application_properties || {},
+    body: body(message).toString('base64'),
+  };
+}
+
+container.on('message', context => {
+  console.log(JSON.stringify(describe(context.message)));
+  context.delivery.accept();
+  left -= 1;
+  if (left === 0) {
+    context.connection.close();
+  }
+});
+
+for (const event of ['connection_error', 'session_error', 'receiver_error', 'disconnected', 'error']) {
+  container.on(event, context => {
+    console.error(event, (context.error || context).condition, (context.error || context).description || context.message || '');
+    process.exitCode = 1;
+    if (context.connection && event !== 'disconnected') {
+      context.connection.close();
+    }
+  });
+}
+
+const connection = container.connect({ host, port: Number(port), username, password, reconnect: false });
+// No window that refills itself: credit for the messages wanted, once, so that no other is taken.
+connection
+  .open_receiver({ source: { address, capabilities: capability ? [capability] : [] }, credit_window: 0, autoaccept: false })
+  .add_credit(left);
