@@ -36,9 +36,6 @@ func (b *buffer) need() int { return b.claim - b.held }
 // memory before it reads, so that a source nobody can store is not read.
 func (b *buffer) fill(ctx context.Context, src *source) (end bool, err error) {
 	for b.size < b.limit {
-		if ctx.Err() != nil {
-			return false, context.Cause(ctx)
-		}
 		at := int(b.size % SlabBytes)
 		if at == 0 && b.size == int64(len(b.slabs))*SlabBytes {
 			if err := b.pool.grow(ctx, b); err != nil {
@@ -48,6 +45,9 @@ func (b *buffer) fill(ctx context.Context, src *source) (end bool, err error) {
 		free := b.slabs[b.size/SlabBytes][at:]
 		free = free[:min(int64(len(free)), b.limit-b.size)]
 		n, err := src.Read(free)
+		if ctx.Err() != nil {
+			return false, context.Cause(ctx)
+		}
 		if err == io.EOF {
 			end = true
 			break

@@ -57,6 +57,9 @@ func (d *Dir) Put(ctx context.Context, key string, r io.Reader) (Object, error) 
 }
 
 func (d *Dir) write(ctx context.Context, key string, src *source) (size int64, err error) {
+	if ctx.Err() != nil {
+		return 0, context.Cause(ctx)
+	}
 	name := d.file(key)
 	temporary := name + partSuffix
 	f, err := d.create(temporary)
@@ -141,10 +144,10 @@ func (d *Dir) copy(ctx context.Context, f *os.File, src *source) (int64, error) 
 	defer d.buffers.Put(buf)
 	var size int64
 	for {
+		n, err := src.Read(*buf)
 		if ctx.Err() != nil {
 			return size, context.Cause(ctx)
 		}
-		n, err := src.Read(*buf)
 		if err == io.EOF {
 			return size, nil
 		}

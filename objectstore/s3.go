@@ -35,10 +35,11 @@ type S3 struct {
 	partBytes      int64
 	checksum       bool
 	timeout        time.Duration
+	slowest        int64 // octets a second that a request is given time for
 }
 
 func openS3(cfg Config, u *url.URL) (*S3, error) {
-	s := &S3{bucket: u.Host, pool: cfg.Pool, partBytes: cfg.PartBytes, timeout: cfg.RequestTimeout}
+	s := &S3{bucket: u.Host, pool: cfg.Pool, partBytes: cfg.PartBytes, timeout: cfg.RequestTimeout, slowest: slowestRate}
 	if s.partBytes == 0 {
 		s.partBytes = DefaultPartBytes
 	}
@@ -290,7 +291,10 @@ func (s *S3) Abandoned(ctx context.Context, prefix string) ([]Leftover, error) {
 
 // Abort implements Store.
 func (s *S3) Abort(ctx context.Context, l Leftover) error {
-	name := s.prefix + l.Key
+	name, err := s.name(l.Key)
+	if err != nil {
+		return fmt.Errorf("objectstore: abort: %w", err)
+	}
 	if err := s.abort(ctx, name, l.UploadID); err != nil {
 		return fmt.Errorf("objectstore: abort upload of %s: %w", name, err)
 	}

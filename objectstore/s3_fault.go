@@ -17,7 +17,7 @@ const (
 	maxTries = 4
 	// The pause before the second try, doubled before each one after it.
 	firstPause = 100 * time.Millisecond
-	// slowestRate, in octets a second, is what a request with a body is given time for.
+	// slowestRate is the rate in octets a second that a request with a body is given time for.
 	slowestRate = 256 << 10
 	// statusFull is MinIO's answer when its disks are full (RFC 4918 §11.5).
 	statusFull = http.StatusInsufficientStorage
@@ -178,5 +178,5 @@ func outcomeOf(err error) outcome {
 
 // transferLimit bounds one request that carries so many octets.
 func (s *S3) transferLimit(octets int64) time.Duration {
-	return s.timeout + time.Duration(octets/slowestRate)*time.Second
+	return s.timeout + time.Duration(octets/s.slowest)*time.Second
 }
