@@ -1,0 +1,253 @@
+package extract
+
+import (
+	"strings"
+
+	"lsmtpd/schema"
+)
+
+// transferEncoding is how the octets of a part are encoded, RFC 2045 §6.
+type transferEncoding int
+
+const (
+	identity transferEncoding = iota // 7bit, 8bit, binary, and what is unknown
+	base64Encoding
+	quotedPrintable
+)
+
+// contentFields are the raw values of the fields that describe a part; nil where there is none.
+type contentFields struct {
+	contentType, encoding, disposition, id, language, location *string
+	repeated                                                   string // the name of one that occurs again
+}
+
+// describe sets the properties of n from its header fields.
+func (r *Reader) describe(n *node, fields []schema.Header) {
+	c := findContentFields(fields)
+	typed := r.describeType(n, c.contentType)
+	if c.repeated != "" {
+		r.problems.add(n.problemID(), CodeDuplicateField, c.repeated+" occurs again; the first counts")
+	}
+	if c.encoding != nil {
+		var known bool
+		if n.encoding, known = parseEncoding(*c.encoding); !known {
+			r.problems.add(n.problemID(), CodeUnknownEncoding, "octets are kept as they are: "+*c.encoding)
+		}
+	}
+	var disposition parameters
+	if c.disposition != nil {
+		value, p := parseParameters(*c.disposition)
+		disposition = p
+		r.noteFlaw(n, "Content-Disposition", p.flaw)
+		if value = strings.ToLower(strings.Trim(printable(value, maxName), " \"'")); value != "" {
+			n.Disposition = &value
+		}
+	}
+	n.Name = nameOf(&disposition.filename, &typed.filename, &typed.name, &disposition.name)
+	n.CID = contentID(c.id)
+	n.Language = languages(c.language)
+	if c.location != nil {
+		location := strings.Join(strings.Fields(cleaned(*c.location)), "")
+		if location != "" {
+			n.Location = &location
+		}
+	}
+}
+
+// findContentFields finds the fields that describe a part; of repeated ones the first counts.
+func findContentFields(fields []schema.Header) (c contentFields) {
+	for i := range fields {
+		name := fields[i].Name
+		if len(name) < len("Content-ID") || !strings.EqualFold(name[:len("Content-")], "Content-") {
+			continue
+		}
+		var to **string
+		switch strings.ToLower(name[len("Content-"):]) {
+		case "type":
+			to = &c.contentType
+		case "transfer-encoding":
+			to = &c.encoding
+		case "disposition":
+			to = &c.disposition
+		case "id":
+			to = &c.id
+		case "language":
+			to = &c.language
+		case "location":
+			to = &c.location
+		default:
+			continue
+		}
+		if *to == nil {
+			*to = &fields[i].Value
+		} else {
+			c.repeated = name
+		}
+	}
+	return c
+}
+
+// problemID is what a problem of n refers to: nil for a multipart, which has no part id.
+func (n *node) problemID() *string {
+	if n.isMultipart() {
+		return nil
+	}
+	return &n.partID
+}
+
+// describeType sets the media type of n and what its parameters say.
+func (r *Reader) describeType(n *node, contentType *string) parameters {
+	if contentType == nil {
+		if n.inDigest {
+			n.setType("message/rfc822")
+		} else {
+			n.setType("text/plain")
+		}
+		return parameters{}
+	}
+	value, p := parseParameters(*contentType)
+	mediaType, ok := parseMediaType(value)
+	if !ok {
+		if mediaType = "text/plain"; strings.HasPrefix(strings.ToLower(value), "multipart") && p.boundary.present() {
+			mediaType = "multipart/mixed"
+		}
+	}
+	n.setType(mediaType)
+	if !ok {
+		r.problems.add(n.problemID(), CodeContentTypeSyntax, "taken as "+mediaType+": "+*contentType)
+	}
+	r.noteFlaw(n, "Content-Type", p.flaw)
+	n.boundary = p.boundary.octets()
+	if charset := strings.Trim(printable(p.charset.text(), maxName), " '\""); charset != "" && n.Charset != nil {
+		n.charset = charset
+	}
+	return p
+}
+
+func (r *Reader) noteFlaw(n *node, field, flaw string) {
+	if flaw != "" {
+		r.problems.add(n.problemID(), CodeParameterSyntax, field+": "+flaw)
+	}
+}
+
+// setType sets the media type of n, and the implicit charset of a text.
+func (n *node) setType(mediaType string) {
+	n.Type, n.Charset = mediaType, nil
+	if strings.HasPrefix(mediaType, "text/") {
+		n.charset = "us-ascii"
+		n.Charset = &n.charset
+	}
+}
+
+// parseMediaType reads "type/subtype", in quotes or not.
+func parseMediaType(s string) (mediaType string, ok bool) {
+	s = strings.ToLower(strings.Trim(s, " \t\r\n\"'"))
+	top, sub, found := strings.Cut(s, "/")
+	top, sub = strings.TrimSpace(top), strings.TrimSpace(sub)
+	if !found || !isToken(top) || !isToken(sub) || len(s) > maxName {
+		return "", false
+	}
+	return top + "/" + sub, true
+}
+
+// parseEncoding reads a Content-Transfer-Encoding with what may stand around
+// its word: blanks, quotes, comments, semicolons.
+func parseEncoding(s string) (e transferEncoding, known bool) {
+	s = strings.Trim(stripComments(s), " \t\r\n\"';")
+	if word, _, found := strings.Cut(s, ";"); found {
+		s = strings.Trim(word, " \t\r\n\"'")
+	}
+	switch strings.ToLower(s) {
+	case "base64":
+		return base64Encoding, true
+	case "quoted-printable":
+		return quotedPrintable, true
+	case "7bit", "8bit", "binary", "7-bit", "8-bit", "":
+		return identity, true
+	}
+	return identity, false
+}
+
+// contentID is a Content-ID without its angle brackets.
+func contentID(value *string) *string {
+	if value == nil {
+		return nil
+	}
+	s := strings.TrimSpace(cleaned(*value))
+	if i := strings.IndexByte(s, '<'); i >= 0 {
+		s = s[i+1:]
+		if j := strings.IndexByte(s, '>'); j >= 0 {
+			s = s[:j]
+		}
+	}
+	s = strings.Join(strings.Fields(s), "")
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// languages is the list in a Content-Language field (RFC 3282).
+func languages(value *string) []string {
+	if value == nil {
+		return nil
+	}
+	var list []string
+	for tag := range strings.SplitSeq(stripComments(cleaned(*value)), ",") {
+		if tag = strings.TrimSpace(printable(tag, maxName)); tag != "" {
+			list = append(list, tag)
+		}
+	}
+	return list
+}
+
+// isToken is the token of RFC 2045 §5.1.
+func isToken(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c >= 0x7f || strings.IndexByte("()<>@,;:\\\"/[]?=", c) >= 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// stripComments takes the comments of RFC 5322 §3.2.2 out of s. A parenthesis
+// nothing closes is left in.
+func stripComments(s string) string {
+	if strings.IndexByte(s, '(') < 0 {
+		return s
+	}
+	var b strings.Builder
+	quoted := false
+	closed := strings.LastIndexByte(s, ')')
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == '"':
+			quoted = !quoted
+		case s[i] == '(' && !quoted && i < closed:
+			i += commentLength(s[i:]) - 1
+			b.WriteByte(' ')
+			continue
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// commentLength is the length of the comment s begins with; all of s when it is not closed.
+func commentLength(s string) int {
+	depth := 0
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '\\':
+			i++
+		case '(':
+			depth++
+		case ')':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		}
+	}
+	return len(s)
+}

@@ -1,0 +1,349 @@
+package extract
+
+import (
+	"bytes"
+	"io"
+	"strings"
+
+	"lsmtpd/schema"
+)
+
+const (
+	maxFieldName  = 998      // octets of a line in which the colon of a field is looked for
+	maxHeaderLine = 8 << 10  // octets of a line at least that are looked at, or moved, at once
+	headerPeek    = 4 << 10  // octets looked ahead where a header block is malformed
+	maxHeaderKept = 32 << 10 // octets of a header buffer the pool keeps
+)
+
+// block is the state of the header block being read.
+type block struct {
+	midLine bool // buf[pos] is inside a line
+	started bool // a line has been read
+	fields  bool // one of them was a field
+	skip    bool // lines that are no fields are to be skipped
+	ended   bool // the end has come
+}
+
+// headerPiece returns the next octets of the header block, a line or some of
+// it; they are not consumed before the call of advance. Blank says that they
+// are the line that ends the block. Without any octets the block has ended
+// otherwise: at a delimiter, at the end of the source, or because the body begins.
+func (r *Reader) headerPiece() (piece []byte, blank bool, err error) {
+	for !r.block.ended {
+		if !r.block.midLine && len(r.levels) > 0 {
+			d, more := r.delimiterAt(r.pos, r.end, r.atEOF())
+			if more {
+				if err := r.fill(); err != nil && err != io.EOF {
+					return nil, false, err
+				}
+				continue
+			}
+			if d.level >= 0 {
+				r.hit, r.block.ended = d, true
+				break
+			}
+		}
+		b := r.buf[r.pos:r.end]
+		if i := bytes.IndexByte(b, '\n'); i >= 0 {
+			b = b[:i+1]
+		} else if !r.atEOF() && len(b) < maxHeaderLine {
+			if err := r.fill(); err != nil && err != io.EOF {
+				return nil, false, err
+			}
+			continue
+		} else if k := len(b); k > 0 && b[k-1] == '\r' && !r.atEOF() {
+			b = b[:k-1]
+		}
+		if len(b) == 0 {
+			r.block.ended = true
+			break
+		}
+		if r.block.midLine {
+			return b, false, nil
+		}
+		if isEmptyLine(b) {
+			r.block.ended = true
+			return b, true, nil
+		}
+		again, err := r.checkHeaderLine(b)
+		if err != nil {
+			return nil, false, err
+		}
+		if !again {
+			return b, false, nil
+		}
+	}
+	return nil, false, nil
+}
+
+// advance consumes n octets of piece, and says so to the state of the block.
+func (r *Reader) advance(piece []byte, n int) {
+	r.pos += n
+	if n > 0 {
+		r.block.started = true
+		r.block.midLine = piece[n-1] != '\n'
+	}
+}
+
+// checkHeaderLine decides what a line means that begins no field: it is
+// skipped, or the body begins with it. Again says that headerPiece must look again.
+func (r *Reader) checkHeaderLine(line []byte) (again bool, err error) {
+	if isField(line) {
+		r.block.fields = true
+		return false, nil
+	}
+	if r.block.skip || isBlank(line[0]) && r.block.started || !r.block.started && isMboxFrom(line) {
+		return false, nil
+	}
+	ahead, whole, err := r.peek(headerPeek)
+	if err != nil {
+		return false, err
+	}
+	if r.bodyBegins(ahead, whole) {
+		r.block.ended = true
+	}
+	r.block.skip = true
+	return true, nil
+}
+
+// bodyBegins looks at what follows in a header block from a line on that is no
+// field. A field, or an empty line after fields there were, means that only
+// this line is wrong; otherwise it is the first of the body.
+func (r *Reader) bodyBegins(ahead []byte, whole bool) bool {
+	end := r.pos + len(ahead)
+	for at := r.pos; at < end; {
+		if len(r.levels) > 0 {
+			if d, _ := r.delimiterAt(at, end, whole); d.level >= 0 {
+				return true
+			}
+		}
+		line := r.buf[at:end]
+		if i := bytes.IndexByte(line, '\n'); i >= 0 {
+			line = line[:i+1]
+		}
+		if isEmptyLine(line) {
+			return !r.block.fields
+		}
+		if isStrictField(line) {
+			return false
+		}
+		at += len(line)
+	}
+	return whole || !r.block.fields
+}
+
+// readPartHeader reads the header block of the part n into mem.header and
+// describes n by it. Whole is false when the block is larger than what is left
+// of the limit: mem.header then holds its beginning, and the rest comes in the window.
+func (r *Reader) readPartHeader(n *node) (whole bool, err error) {
+	r.block = block{}
+	raw := r.mem.header[:0]
+	left := r.limits.MaxHeaderBytes - r.fields
+	blank := false
+	for !blank {
+		var piece []byte
+		if piece, blank, err = r.headerPiece(); err != nil {
+			return false, err
+		}
+		if len(piece) == 0 {
+			break
+		}
+		if !blank && int64(len(raw)+len(piece)) > left {
+			r.keepHeaderBuffer(raw)
+			r.lineStart = false
+			return false, nil
+		}
+		raw = append(raw, piece...)
+		r.advance(piece, len(piece))
+	}
+	r.lineStart = true
+	r.keepHeaderBuffer(raw)
+	r.fields += int64(len(raw))
+	f := parseFields(string(raw))
+	r.describe(n, f.raw)
+	f.report(&r.problems, n.problemID())
+	if !blank && r.hit.level < 0 && !r.atHeaderEnd() {
+		r.noteMissingBlankLine(n.problemID())
+	}
+	n.Headers = f.fields
+	return true, nil
+}
+
+// keepHeaderBuffer makes raw, grown from mem.header, the buffer of the next block.
+func (r *Reader) keepHeaderBuffer(raw []byte) { r.mem.header = raw }
+
+// noteMissingBlankLine notes that the body began with a line in the header block.
+func (r *Reader) noteMissingBlankLine(partID *string) {
+	if r.block.fields {
+		r.problems.add(partID, CodeMissingBlankLine, "no empty line ends the header: the body begins with the first line that is no field")
+	} else {
+		r.problems.add(partID, CodeMissingHeader, "there is no header field: all is body")
+	}
+}
+
+// fieldList is a parsed header block.
+type fieldList struct {
+	raw     []schema.Header // names and values as they came
+	fields  []schema.Header // in the Raw form of RFC 8621
+	exact   bool            // fields and an empty line, each with CRLF, are the block
+	flaws   int             // lines that are no field or have an odd name
+	flaw    string          // the first of them
+	mbox    bool            // an mbox "From " line was skipped
+	leading bool            // leading empty lines were skipped
+}
+
+func (f *fieldList) report(p *problems, partID *string) {
+	if f.leading {
+		p.add(partID, CodeLeadingBlankLines, "empty lines before the header were skipped")
+	}
+	if f.mbox {
+		p.add(partID, CodeMboxFrom, "the mbox line before the header was skipped")
+	}
+	if f.flaws > 0 {
+		p.add(partID, CodeHeaderSyntax, f.flaw)
+	}
+}
+
+func (f *fieldList) addFlaw(what, line string) {
+	if f.flaws++; f.flaws == 1 {
+		f.flaw = what + ": " + line[:min(len(line), maxProblemDetail)]
+	}
+}
+
+// parseFields parses a header block, with or without the empty line that ends
+// it. Names and values are substrings of s wherever they can be.
+func parseFields(s string) fieldList {
+	f := fieldList{exact: strings.HasSuffix(s, "\r\n\r\n") || s == "\r\n", fields: []schema.Header{}}
+	if count := strings.Count(s, "\n"); count > 1 {
+		f.raw = make([]schema.Header, 0, count)
+	}
+	for first := true; len(s) > 0; first = false {
+		unfolded := fieldLength(s)
+		line := s[:unfolded]
+		s = s[unfolded:]
+		if strings.Trim(line, "\r\n") == "" {
+			if s != "" {
+				f.leading = true
+				f.exact = false
+			}
+			continue
+		}
+		f.addLine(line, first)
+	}
+	f.clean()
+	return f
+}
+
+// addLine adds the field in line, with its folding and final line end.
+func (f *fieldList) addLine(line string, first bool) {
+	if first && isMboxFrom([]byte(line[:min(len(line), 16)])) {
+		f.mbox, f.exact = true, false
+		return
+	}
+	value := strings.TrimSuffix(line, "\n")
+	if value = strings.TrimSuffix(value, "\r"); len(value)+2 != len(line) {
+		f.exact = false
+	}
+	colon := strings.IndexByte(value[:min(len(value), maxFieldName)], ':')
+	name := strings.Trim(value[:max(colon, 0)], " \t\r\n")
+	if name == "" || !isFieldName(name) {
+		f.exact = false
+		f.addFlaw("a line that is no field was skipped", value)
+		return
+	}
+	if len(name) != colon {
+		f.exact = false
+	}
+	if !isStrictName(name) {
+		f.addFlaw("an odd field name was kept", name)
+	}
+	f.raw = append(f.raw, schema.Header{Name: name, Value: value[colon+1:]})
+}
+
+// clean makes fields of raw: valid UTF-8, without NUL.
+func (f *fieldList) clean() {
+	dirty := 0
+	for i := range f.raw {
+		if isClean(f.raw[i].Name) && isClean(f.raw[i].Value) {
+			continue
+		}
+		if f.exact = false; dirty == 0 {
+			f.fields = append(f.fields, f.raw...)
+		}
+		dirty++
+		f.fields[i] = schema.Header{Name: cleaned(f.raw[i].Name), Value: cleaned(f.raw[i].Value)}
+	}
+	if dirty == 0 && f.raw != nil {
+		f.fields = f.raw
+	}
+}
+
+// fieldLength is the length of the first line of s and the lines folded onto it.
+func fieldLength(s string) int {
+	for n := 0; ; {
+		i := strings.IndexByte(s[n:], '\n')
+		if i < 0 {
+			return len(s)
+		}
+		n += i + 1
+		if n == len(s) || !isBlank(s[n]) || strings.Trim(s[:n], "\r\n") == "" {
+			return n
+		}
+	}
+}
+
+// isEmptyLine reports a line that ends a header block.
+func isEmptyLine(line []byte) bool {
+	return len(line) > 0 && line[len(line)-1] == '\n' && len(bytes.TrimRight(line, "\r\n")) == 0
+}
+
+// isField reports a line that can be read as a field, however odd its name.
+func isField(line []byte) bool {
+	colon := bytes.IndexByte(line[:min(len(line), maxFieldName)], ':')
+	if colon < 0 {
+		return false
+	}
+	name := strings.Trim(string(line[:colon]), " \t\r\n")
+	return name != "" && isFieldName(name)
+}
+
+// isStrictField reports a line that begins with a field name of RFC 5322.
+func isStrictField(line []byte) bool {
+	colon := bytes.IndexByte(line[:min(len(line), maxFieldName)], ':')
+	return colon > 0 && isStrictName(strings.TrimRight(string(line[:colon]), " \t"))
+}
+
+// isFieldName allows anything in a name but control characters.
+func isFieldName(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// isStrictName is the field-name of RFC 5322 §3.6.8.
+func isStrictName(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; c <= ' ' || c >= 0x7f || c == ':' {
+			return false
+		}
+	}
+	return name != ""
+}
+
+// isMboxFrom reports the line an mbox file has before each message.
+func isMboxFrom(line []byte) bool {
+	rest, ok := bytes.CutPrefix(bytes.TrimPrefix(line, []byte(">")), []byte("From "))
+	return ok && !bytes.HasPrefix(bytes.TrimLeft(rest, " \t"), []byte(":"))
+}
+
+func isClean(s string) bool {
+	return strings.IndexByte(s, 0) < 0 && isValid(s)
+}
+
+// cleaned is s in the Raw form of RFC 8621 §4.1.2.1.
+func cleaned(s string) string {
+	return strings.ReplaceAll(toValid(s), "\x00", "")
+}

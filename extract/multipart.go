@@ -1,0 +1,199 @@
+package extract
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+
+	"lsmtpd/schema"
+)
+
+// node is a part of the structure. The strings its properties point to are kept in it.
+type node struct {
+	schema.BodyPart
+	partID, blobID, charset string
+	depth                   int  // multiparts around it
+	inDigest                bool // the parent is a multipart/digest
+	encoding                transferEncoding
+	boundary                string // the parameter, octets as they came
+}
+
+// newNode makes the next child of the multipart parent, whose children's part ids begin with section.
+func newNode(parent *node, section string) *node {
+	n := &node{partID: section + strconv.Itoa(len(parent.SubParts)+1), depth: parent.depth + 1}
+	n.Headers = []schema.Header{}
+	n.inDigest = parent.Type == "multipart/digest"
+	parent.SubParts = append(parent.SubParts, &n.BodyPart)
+	return n
+}
+
+func (n *node) isMultipart() bool { return strings.HasPrefix(n.Type, "multipart/") }
+
+// childSection is what the part ids of a multipart's children begin with; the root has no part id.
+func (n *node) childSection() string {
+	if n.depth == 0 {
+		return ""
+	}
+	return n.partID + "."
+}
+
+// enter goes into n, whose header has been read, to its first leaf.
+func (r *Reader) enter(n *node) (*Part, error) {
+	if !n.isMultipart() {
+		return r.leaf(n), nil
+	}
+	if n.depth >= r.limits.MaxDepth {
+		r.problems.add(&n.partID, CodeTooDeep, "a multipart inside "+strconv.Itoa(n.depth)+" others was kept as it is")
+		n.encoding = identity
+		return r.leaf(n), nil
+	}
+	return r.enterMultipart(n)
+}
+
+// enterMultipart opens the multipart n and goes to its first leaf. The text
+// before the first delimiter is dropped when the delimiter comes within
+// peekSize; otherwise it is a leaf, so that nothing is lost.
+func (r *Reader) enterMultipart(n *node) (*Part, error) {
+	n.SubParts = []*schema.BodyPart{}
+	if n.encoding != identity {
+		r.problems.add(nil, CodeMultipartEncoding, "the transfer encoding of the multipart "+sectionName(n.childSection())+" was ignored")
+	}
+	boundary, err := r.boundary(n)
+	if err != nil {
+		return nil, err
+	}
+	if boundary == "" {
+		return r.preamble(n)
+	}
+	r.push(level{node: n, section: n.childSection(), boundary: boundary})
+	_, whole, err := r.peek(peekSize)
+	if err != nil {
+		return nil, err
+	}
+	d := r.firstDelimiter(r.pos+min(peekSize, r.end-r.pos), whole)
+	if d.level != len(r.levels)-1 || d.close {
+		r.problems.add(nil, CodeMissingDelimiter, "no delimiter begins the multipart "+sectionName(n.childSection()))
+		return r.preamble(n)
+	}
+	return r.enterNext(d)
+}
+
+// firstDelimiter looks for a delimiter in buf[pos:end] without consuming anything.
+func (r *Reader) firstDelimiter(end int, eof bool) delimiter {
+	if r.lineStart {
+		if d, _ := r.delimiterAt(r.pos, end, eof); d.level >= 0 {
+			return d
+		}
+	}
+	_, d, _ := r.nextDelimiter(r.pos, end, eof)
+	return d
+}
+
+// preamble makes a leaf of what comes in the multipart n before a delimiter.
+func (r *Reader) preamble(n *node) (*Part, error) {
+	if len(r.levels) > 0 && r.leaves >= r.limits.MaxParts-1 {
+		return r.remainder(r.pos), nil
+	}
+	child := newNode(n, n.childSection())
+	child.setType("text/plain")
+	return r.leaf(child), nil
+}
+
+// enterNext goes into the part that begins behind d, a delimiter of the innermost multipart.
+func (r *Reader) enterNext(d delimiter) (*Part, error) {
+	if r.leaves >= r.limits.MaxParts-1 {
+		return r.remainder(d.start), nil
+	}
+	l := &r.levels[d.level]
+	l.seen = true
+	n := newNode(l.node, l.section)
+	r.pos = d.end
+	whole, err := r.readPartHeader(n)
+	if err != nil {
+		return nil, err
+	}
+	if !whole {
+		return r.opaque(n), nil
+	}
+	return r.enter(n)
+}
+
+// opaque makes n, whose header block is too large, a leaf that begins with it.
+func (r *Reader) opaque(n *node) *Part {
+	r.problems.add(&n.partID, CodeHeaderTooLarge, "the header block of the part does not fit in what is left of "+
+		strconv.FormatInt(r.limits.MaxHeaderBytes, 10)+" octets")
+	n.setType("application/octet-stream")
+	r.prefix = r.mem.header
+	return r.leaf(n)
+}
+
+// remainder makes all octets from buf[start] on one leaf of the root multipart.
+func (r *Reader) remainder(start int) *Part {
+	for len(r.levels) > 0 {
+		r.pop()
+	}
+	r.pos = start
+	n := newNode(r.root, "")
+	r.problems.add(&n.partID, CodeTooManyParts, "more than "+strconv.Itoa(r.limits.MaxParts)+" parts: the last holds all the rest")
+	n.setType("application/octet-stream")
+	return r.leaf(n)
+}
+
+// boundary is the boundary of the multipart n: its parameter if that can be
+// one, else what its content looks like being divided by, or "".
+func (r *Reader) boundary(n *node) (string, error) {
+	given := strings.TrimRight(n.boundary, " \t\r\n")
+	if given != "" && len(given) <= maxBoundary && !strings.ContainsAny(given, "\r\n") {
+		return given, nil
+	}
+	b, whole, err := r.peek(peekSize)
+	if err != nil {
+		return "", err
+	}
+	guessed := r.guessBoundary(b, whole)
+	name := "the multipart " + sectionName(n.childSection())
+	if guessed == "" {
+		r.problems.add(nil, CodeMissingBoundary, name+" has no usable boundary: its content is one part")
+	} else {
+		r.problems.add(nil, CodeMissingBoundary, name+" has no usable boundary: divided by "+strconv.Quote(guessed))
+	}
+	return guessed, nil
+}
+
+// guessBoundary returns the text behind the dashes of the first line of b, the
+// beginning of a multipart's content, that starts with two of them and is
+// followed by a header field or occurs again. Another multipart's delimiter ends the search.
+func (r *Reader) guessBoundary(b []byte, whole bool) string {
+	for at := 0; at < len(b); {
+		i := bytes.IndexByte(b[at:], '\n')
+		if i < 0 {
+			return ""
+		}
+		line, next := b[at:at+i], b[at+i+1:]
+		at += i + 1
+		if !bytes.HasPrefix(line, []byte("--")) {
+			continue
+		}
+		text := bytes.TrimRight(line[2:], " \t\r")
+		if len(r.levels) > 0 && len(line) < maxDelimiterLine && r.lookUp(text).level >= 0 {
+			return ""
+		}
+		if len(text) == 0 || len(text) > maxBoundary {
+			continue
+		}
+		again := append([]byte("\n--"), text...)
+		if isField(firstLine(next)) || bytes.Contains(next, again) {
+			return string(text)
+		}
+		return ""
+	}
+	return ""
+}
+
+// firstLine is the line b begins with, without its line end.
+func firstLine(b []byte) []byte {
+	if i := bytes.IndexByte(b, '\n'); i >= 0 {
+		b = b[:i]
+	}
+	return bytes.TrimSuffix(b, []byte("\r"))
+}

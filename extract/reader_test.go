@@ -1,0 +1,181 @@
+package extract
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"lsmtpd/schema"
+)
+
+// reading is all a Reader says of a message.
+type reading struct {
+	Raw       string           `json:"raw"`
+	Rest      string           `json:"rest"`
+	Exact     bool             `json:"exact"`
+	Parts     []string         `json:"parts"` // the octets of each leaf
+	IDs       []string         `json:"ids"`
+	Structure *schema.BodyPart `json:"structure"`
+	Email     schema.Email     `json:"email"`
+	Problems  []schema.Problem `json:"problems"`
+}
+
+// read reads a message to its end, or to the first error.
+func read(src io.Reader, l Limits) (got reading, err error) {
+	r := NewReader(src, l)
+	defer r.Close()
+	h, err := r.Header()
+	if err != nil {
+		return got, err
+	}
+	got.Raw, got.Exact = string(h.Raw), h.Exact
+	if h.Rest != nil {
+		rest, err := io.ReadAll(h.Rest)
+		if err != nil {
+			return got, err
+		}
+		got.Rest = string(rest)
+	}
+	got.Problems = h.Describe(&got.Email)
+	for {
+		p, err := r.NextPart()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return got, err
+		}
+		octets, err := io.ReadAll(p.Body)
+		got.Parts = append(got.Parts, string(octets))
+		if err != nil {
+			return got, err
+		}
+		p.Size = int64(len(octets))
+		got.IDs = append(got.IDs, *p.PartID)
+	}
+	got.Structure = r.Structure()
+	got.Problems = append(got.Problems, r.Problems()...)
+	return got, nil
+}
+
+// mustRead reads a message in several ways that must not differ, and checks what holds of every message.
+func mustRead(t *testing.T, message string, l Limits) reading {
+	t.Helper()
+	got, err := read(strings.NewReader(message), l)
+	if err != nil {
+		t.Fatalf("reading %.200q: %v", message, err)
+	}
+	for name, src := range map[string]io.Reader{
+		"one octet at a time": iotest.OneByteReader(strings.NewReader(message)),
+		"by halves":           iotest.HalfReader(strings.NewReader(message)),
+		"error with data":     iotest.DataErrReader(strings.NewReader(message)),
+	} {
+		other, err := read(src, l)
+		if err != nil {
+			t.Fatalf("reading %.200q %s: %v", message, name, err)
+		}
+		if d := cmp.Diff(got, other); d != "" {
+			t.Fatalf("reading %.500q %s differs (-at once +%s):\n%s", message, name, name, d)
+		}
+	}
+	checkReading(t, message, got, l.withDefaults())
+	return got
+}
+
+// checkReading checks what holds of every message.
+func checkReading(t *testing.T, message string, got reading, l Limits) {
+	t.Helper()
+	if !strings.HasPrefix(message, got.Raw+got.Rest) {
+		t.Errorf("%.200q: the header block %.200q is not its beginning", message, got.Raw+got.Rest)
+	}
+	if len(got.Parts) == 0 || len(got.Parts) > l.MaxParts {
+		t.Errorf("%.200q: %d parts, want 1 to %d", message, len(got.Parts), l.MaxParts)
+	}
+	if got.Exact {
+		var b strings.Builder
+		for _, f := range got.Email.Headers {
+			b.WriteString(f.Name + ":" + f.Value + "\r\n")
+		}
+		if b.WriteString("\r\n"); b.String() != got.Raw {
+			t.Errorf("%.200q: Exact, but the fields give %q, not %q", message, b.String(), got.Raw)
+		}
+	}
+	if len(got.Problems) > 2*maxProblems+2 {
+		t.Errorf("%.200q: %d problems", message, len(got.Problems))
+	}
+	encoded, err := json.Marshal(got.Email)
+	if err != nil {
+		t.Errorf("%.200q: %v", message, err)
+	}
+	structure, err := json.Marshal(got.Structure)
+	if err != nil {
+		t.Errorf("%.200q: %v", message, err)
+	}
+	problems, _ := json.Marshal(got.Problems)
+	for _, b := range [][]byte{encoded, structure, problems} {
+		if bytes.Contains(b, []byte(`\u0000`)) {
+			t.Errorf("%.200q: NUL in %.500s", message, b)
+		}
+	}
+	var ids []string
+	walk(got.Structure, func(p *schema.BodyPart) {
+		if p.SubParts == nil {
+			ids = append(ids, *p.PartID)
+			if *p.BlobID != schema.BlobID(*p.PartID) {
+				t.Errorf("%.200q: part %s has blob %s", message, *p.PartID, *p.BlobID)
+			}
+		} else if p.PartID != nil || len(p.SubParts) == 0 && len(got.Parts) < l.MaxParts {
+			t.Errorf("%.200q: multipart with id %v and %d parts", message, p.PartID, len(p.SubParts))
+		}
+	})
+	if d := cmp.Diff(ids, got.IDs); d != "" && len(ids) < l.MaxParts {
+		t.Errorf("%.200q: the leaves of the structure are not the parts:\n%s", message, d)
+	}
+}
+
+func walk(p *schema.BodyPart, f func(*schema.BodyPart)) {
+	f(p)
+	for _, sub := range p.SubParts {
+		walk(sub, f)
+	}
+}
+
+// lines joins the lines of a message with CRLF.
+func lines(l ...string) string { return strings.Join(l, "\r\n") }
+
+// outline is the structure in one line: types, and the octets of leaves.
+func (g reading) outline() string {
+	i := 0
+	var of func(p *schema.BodyPart) string
+	of = func(p *schema.BodyPart) string {
+		if p.SubParts == nil {
+			i++
+			return fmt.Sprintf("%s %s %q", *p.PartID, p.Type, g.Parts[i-1])
+		}
+		var subs []string
+		for _, sub := range p.SubParts {
+			subs = append(subs, of(sub))
+		}
+		return p.Type + "(" + strings.Join(subs, ", ") + ")"
+	}
+	return of(g.Structure)
+}
+
+// codes are the problems' codes, each with the part it concerns.
+func (g reading) codes() string {
+	var codes []string
+	for _, p := range g.Problems {
+		code := p.Code
+		if p.PartID != nil {
+			code = *p.PartID + ":" + code
+		}
+		codes = append(codes, code)
+	}
+	return strings.Join(codes, " ")
+}
