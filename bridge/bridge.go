@@ -1,0 +1,74 @@
+package bridge
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"lsmtpd/bridge/publish"
+	"lsmtpd/extract"
+	"lsmtpd/objectstore"
+)
+
+// Config steers the transaction. Sizes are octets.
+type Config struct {
+	Hostname string // names this instance in the CloudEvents source
+	Address  string // the destination of every recipient
+
+	MaxMessageBytes int64 // largest message as received, dot-stuffing undone; 0 for no limit
+	MaxRecipients   int   // per transaction
+
+	OffloadThreshold int64          // a part larger than this goes to the store
+	MaxInlineBytes   int64          // parts kept in the envelope, all together
+	Limits           extract.Limits // of the MIME structure and the header
+	Memory           int64          // all envelopes being built or sent, at least MinMemory
+	Digest           bool           // compute SHA-256 of parts and message
+
+	Bounce          bool          // a delivery refused for good is answered 554, not 451
+	SettleTimeout   time.Duration // from the end of data to the reply
+	MaxPublishBytes int64         // largest published message, where the link takes no less
+}
+
+// publisher is what the transaction needs of publish.Publisher.
+type publisher interface {
+	Ready(ctx context.Context, address string) error
+	Publish(ctx context.Context, d publish.Delivery) error
+	MaxMessageSize(address string) int64
+	FansOut(address string) bool
+}
+
+// Bridge makes sessions. It is safe for concurrent use.
+type Bridge struct {
+	cfg       Config
+	publisher publisher
+	store     objectstore.Store
+	health    *storeHealth
+	memory    *memory
+	metrics   *metrics
+	log       *slog.Logger
+}
+
+// New returns a Bridge that publishes with p and keeps objects in store. Its
+// metrics are registered with reg, its log lines go to log.
+func New(cfg Config, p *publish.Publisher, store objectstore.Store, reg prometheus.Registerer, log *slog.Logger) (*Bridge, error) {
+	if least := MinMemory(cfg); cfg.Memory < least {
+		return nil, fmt.Errorf("message.memory is %d octets; with these message.max_* settings it must be at least %d", cfg.Memory, least)
+	}
+	p.Open(cfg.Address)
+	return &Bridge{
+		cfg: cfg, publisher: p, store: store,
+		health:  newStoreHealth(store, log),
+		memory:  newMemory(cfg),
+		metrics: newMetrics(reg),
+		log:     log,
+	}, nil
+}
+
+// Run watches the store's health until ctx ends.
+func (b *Bridge) Run(ctx context.Context) { b.health.run(ctx) }
+
+// StoreHealth returns why the store cannot take objects at the moment, or nil.
+func (b *Bridge) StoreHealth() error { return b.health.err() }

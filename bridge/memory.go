@@ -1,0 +1,102 @@
+package bridge
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+)
+
+// The budget message.memory bounds the envelopes that are being built or sent.
+//
+// Every transaction takes an ordinary share before it reads the body: enough
+// for the window on the message and the envelope of mail as people send it. A
+// transaction whose envelope outgrows that (a huge header, hundreds of parts)
+// takes the whole share on top, which covers the worst that the message.max_*
+// limits allow, and waits for it unread. The two kinds of share come from two
+// halves of the budget, so whoever holds a whole share can always finish, and
+// ordinary mail flows beside any number of hostile ones.
+const (
+	ordinaryShare = 192 << 10
+	// ordinaryHeader is how much may be read of a header block under the ordinary share.
+	ordinaryHeader = 48 << 10
+	// partCost is what a body part costs in memory beside its octets: its node, its blob, and both encoded, twice.
+	partCost = 3 << 10
+	// memoryWait bounds the wait for a share. RFC 5321 §4.5.3.2.5 has clients wait 3 minutes for the server to take a chunk.
+	memoryWait = 2 * time.Minute
+)
+
+// wholeShare is the most that one envelope can take under cfg: its header
+// fields and inline octets as read and as text, its parts, and its encoding,
+// which the broker client copies twice.
+func wholeShare(cfg Config) int64 {
+	return 2*cfg.Limits.MaxHeaderBytes + 3*cfg.MaxInlineBytes + int64(cfg.Limits.MaxParts)*partCost + 3*cfg.MaxPublishBytes
+}
+
+// MinMemory is the least Config.Memory with which every message can be taken.
+func MinMemory(cfg Config) int64 { return 2 * max(wholeShare(cfg), ordinaryShare) }
+
+// memory is the budget of a Bridge.
+type memory struct {
+	ordinary, whole *semaphore.Weighted
+	wholeShare      int64
+}
+
+func newMemory(cfg Config) *memory {
+	half := cfg.Memory / 2
+	return &memory{semaphore.NewWeighted(half), semaphore.NewWeighted(half), wholeShare(cfg)}
+}
+
+// share is what one transaction holds of the budget.
+type share struct {
+	memory *memory
+	used   int64 // estimate of the envelope so far, octets
+	whole  bool
+}
+
+// take waits for an ordinary share.
+func (m *memory) take(ctx context.Context) (*share, error) {
+	if err := acquire(ctx, m.ordinary, ordinaryShare); err != nil {
+		return nil, err
+	}
+	return &share{memory: m}, nil
+}
+
+// use adds n octets to the envelope's estimate and waits for the whole share once it outgrows the ordinary one.
+func (s *share) use(ctx context.Context, n int64) error {
+	s.used += n
+	if s.used <= ordinaryShare {
+		return nil
+	}
+	return s.grow(ctx)
+}
+
+// grow waits for the whole share, once.
+func (s *share) grow(ctx context.Context) error {
+	if s.whole {
+		return nil
+	}
+	if err := acquire(ctx, s.memory.whole, s.memory.wholeShare); err != nil {
+		return err
+	}
+	s.whole = true
+	return nil
+}
+
+// release gives everything back.
+func (s *share) release() {
+	if s.whole {
+		s.memory.whole.Release(s.memory.wholeShare)
+	}
+	s.memory.ordinary.Release(ordinaryShare)
+}
+
+func acquire(ctx context.Context, sem *semaphore.Weighted, n int64) error {
+	ctx, cancel := context.WithTimeout(ctx, memoryWait)
+	defer cancel()
+	if err := sem.Acquire(ctx, n); err != nil {
+		return fmt.Errorf("%w: %w", errMemory, err)
+	}
+	return nil
+}

@@ -1,0 +1,146 @@
+package bridge
+
+import (
+	"context"
+	"crypto/tls"
+	"strconv"
+	"strings"
+
+	"github.com/emersion/go-smtp"
+
+	"lsmtpd/schema"
+)
+
+// Peer is what is known of the client. It does not change: after EHLO,
+// STARTTLS, AUTH or XCLIENT there is a new Peer, and a new Session.
+type Peer struct {
+	Helo            string
+	Address         string // IP address in text, "" on a unix socket
+	Protocol        string // RFC 3848: SMTP, ESMTP, ESMTPS, ESMTPSA, LMTP …
+	TLS             *tls.ConnectionState
+	AuthenticatedAs string // "" for none
+}
+
+// Session is the mail transactions of one client, one after the other. Its
+// methods are called one at a time. Errors are *smtp.SMTPError, ready to be sent.
+type Session struct {
+	bridge   *Bridge
+	ctx      context.Context
+	envelope schema.Envelope // without recipients
+	rcpts    []recipient
+}
+
+// recipient is an accepted forward-path and the destination it goes to.
+type recipient struct {
+	address     schema.Address
+	destination string
+}
+
+// NewSession begins a session; ctx ends with the connection.
+func (b *Bridge) NewSession(ctx context.Context, p Peer) *Session {
+	e := schema.Envelope{Helo: valid(p.Helo), ClientAddress: p.Address, Protocol: p.Protocol}
+	if p.TLS != nil {
+		e.TLS = &schema.TLS{Version: tls.VersionName(p.TLS.Version), CipherSuite: tls.CipherSuiteName(p.TLS.CipherSuite)}
+	}
+	if p.AuthenticatedAs != "" {
+		e.AuthenticatedAs = &p.AuthenticatedAs
+	}
+	return &Session{bridge: b, ctx: ctx, envelope: e}
+}
+
+// Mail begins a transaction (RFC 5321 §3.3). It refuses mail that could not be
+// delivered anyway, before a gigabyte of it is sent in vain.
+func (s *Session) Mail(from string, o *smtp.MailOptions) error {
+	s.Reset()
+	if o == nil {
+		o = &smtp.MailOptions{}
+	}
+	if limit := s.bridge.cfg.MaxMessageBytes; limit > 0 && o.Size > limit {
+		return replyFor(errMessageTooLarge, &s.bridge.cfg)
+	}
+	if err := s.bridge.publisher.Ready(s.ctx, s.bridge.cfg.Address); err != nil {
+		s.bridge.refusedAtMail(from, "broker", err)
+		return replyFor(errNoBroker, &s.bridge.cfg)
+	}
+	if err := s.bridge.health.err(); err != nil && o.Size > s.bridge.cfg.MaxInlineBytes {
+		s.bridge.refusedAtMail(from, "store", err)
+		return replyFor(errNoStore, &s.bridge.cfg)
+	}
+	s.envelope.MailFrom = schema.Address{Email: valid(from), Parameters: mailParameters(o)}
+	return nil
+}
+
+// Rcpt adds a recipient to the transaction.
+func (s *Session) Rcpt(to string, o *smtp.RcptOptions) error {
+	if limit := s.bridge.cfg.MaxRecipients; limit > 0 && len(s.rcpts) >= limit {
+		return replyFor(errTooManyRecipients, &s.bridge.cfg)
+	}
+	s.rcpts = append(s.rcpts, recipient{
+		address:     schema.Address{Email: valid(to), Parameters: rcptParameters(o)},
+		destination: s.bridge.cfg.Address,
+	})
+	return nil
+}
+
+// Reset forgets the transaction (RFC 5321 §4.1.1.5).
+func (s *Session) Reset() {
+	s.envelope.MailFrom = schema.Address{}
+	s.rcpts = nil
+}
+
+// mailParameters are the ESMTP parameters of MAIL by lower-case keyword (RFC 8621 §7), nil for none.
+func mailParameters(o *smtp.MailOptions) map[string]*string {
+	p := map[string]*string{}
+	value := func(keyword, v string) {
+		if v != "" {
+			v = valid(v)
+			p[keyword] = &v
+		}
+	}
+	value("body", string(o.Body))
+	value("ret", string(o.Return))
+	value("envid", o.EnvelopeID)
+	if o.Size > 0 {
+		value("size", strconv.FormatInt(o.Size, 10))
+	}
+	if o.Auth != nil {
+		value("auth", *o.Auth)
+	}
+	if o.UTF8 {
+		p["smtputf8"] = nil
+	}
+	if o.RequireTLS {
+		p["requiretls"] = nil
+	}
+	if len(p) == 0 {
+		return nil
+	}
+	return p
+}
+
+// rcptParameters are the ESMTP parameters of RCPT by lower-case keyword, nil for none.
+func rcptParameters(o *smtp.RcptOptions) map[string]*string {
+	if o == nil {
+		return nil
+	}
+	p := map[string]*string{}
+	if len(o.Notify) > 0 {
+		notify := make([]string, len(o.Notify))
+		for i, n := range o.Notify {
+			notify[i] = string(n)
+		}
+		v := strings.Join(notify, ",")
+		p["notify"] = &v
+	}
+	if o.OriginalRecipient != "" {
+		v := valid(string(o.OriginalRecipientType) + ";" + o.OriginalRecipient)
+		p["orcpt"] = &v
+	}
+	if len(p) == 0 {
+		return nil
+	}
+	return p
+}
+
+// valid is s as JSON can carry it: what a client sent need not be UTF-8.
+func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }

@@ -1,0 +1,212 @@
+package bridge
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+
+	"lsmtpd/extract"
+	"lsmtpd/schema"
+)
+
+// transaction is one message on its way.
+type transaction struct {
+	bridge *Bridge
+	id     string
+	begun  time.Time // the time in id
+	source *source
+	share  *share
+
+	headerRaw []byte // the header block, kept until the envelope fits
+	blobs     map[string]schema.Blob
+	texts     []keptText
+	problems  []schema.Problem
+	parts     int      // leaf parts read
+	inline    int64    // octets kept in the envelope
+	keys      []string // objects that may exist in the store
+	head      *[]byte  // from headPool
+}
+
+// Deliver reads the message to its end of data and delivers it. It returns the
+// transaction's id and an error for each recipient, in the order of Rcpt: nil
+// is the promise of a 250, anything else an *smtp.SMTPError.
+//
+// Body returns io.EOF after the end of data only; any other end must be an
+// error that wraps ErrIncomplete. After a decision to refuse, Deliver returns
+// without having read all of body: the caller drains it. Ctx ends when the
+// connection is reset, when it ends before the end of data, or when a shutdown
+// is forced; what has been handed to the broker by then is carried on to its outcome.
+func (s *Session) Deliver(ctx context.Context, body io.Reader) (id string, errs []error) {
+	b := s.bridge
+	b.metrics.inFlight.Inc()
+	defer b.metrics.inFlight.Dec()
+	t := b.newTransaction(body)
+	deliveries := s.deliveries()
+	t.run(ctx, s, deliveries)
+	t.finish(s, deliveries)
+	return t.id, replies(s, deliveries, &b.cfg)
+}
+
+func (b *Bridge) newTransaction(body io.Reader) *transaction {
+	id := uuid.Must(uuid.NewV7())
+	seconds, nanoseconds := id.Time().UnixTime()
+	t := &transaction{bridge: b, id: id.String(), begun: time.Unix(seconds, nanoseconds), blobs: map[string]schema.Blob{}}
+	t.source = newSource(body, b.cfg.MaxMessageBytes, b.cfg.Digest, nil)
+	return t
+}
+
+// run takes the message from its first octet to the outcome of its deliveries, and cleans up where none came of it.
+func (t *transaction) run(ctx context.Context, s *Session, deliveries []*delivery) {
+	defer t.release()
+	email, err := t.receive(ctx)
+	if err == nil {
+		t.publish(ctx, s, email, deliveries)
+	}
+	for _, d := range deliveries {
+		if err != nil {
+			d.err = err
+		}
+	}
+	if !keepsObjects(deliveries) {
+		t.undo(ctx)
+	}
+}
+
+// release gives back what the transaction holds of budgets and pools.
+func (t *transaction) release() {
+	if t.share != nil {
+		t.share.release()
+	}
+	if t.head != nil {
+		headPool.Put(t.head)
+		t.head = nil
+	}
+}
+
+// receive reads the whole message: its parts are in blobs afterwards, and its Email is returned.
+func (t *transaction) receive(ctx context.Context) (*schema.Email, error) {
+	var err error
+	if t.share, err = t.bridge.memory.take(ctx); err != nil {
+		return nil, err
+	}
+	t.source.grow = func() error { return t.share.grow(ctx) }
+	x := extract.NewReader(t.source, t.bridge.cfg.Limits)
+	defer x.Close()
+	email, err := t.receiveParts(ctx, x)
+	if failure := t.source.failure(); failure != nil {
+		return nil, failure // whatever came of it: this is why
+	}
+	if err != nil {
+		return nil, err
+	}
+	if t.source.err != io.EOF {
+		return nil, fmt.Errorf("the end of data was not reached: %w", ErrIncomplete)
+	}
+	email.Size, email.SHA256, email.ReceivedAt = t.source.n, t.source.sum(), time.Now().UTC().Truncate(time.Millisecond)
+	email.BodyStructure = x.Structure()
+	email.SortBody()
+	t.addTexts(email, t.blobs)
+	t.problems = append(t.problems, x.Problems()...)
+	return email, nil
+}
+
+// receiveParts reads the header and every part, and then on to the end of data.
+func (t *transaction) receiveParts(ctx context.Context, x *extract.Reader) (*schema.Email, error) {
+	email := &schema.Email{}
+	t.source.expectHeader(true)
+	h, err := x.Header()
+	if err != nil {
+		return nil, err
+	}
+	t.source.expectHeader(false)
+	if err := t.addHeader(ctx, h, email); err != nil {
+		return nil, err
+	}
+	for {
+		t.source.expectHeader(true)
+		p, err := x.NextPart()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		t.source.expectHeader(false)
+		if err := t.addPart(ctx, p); err != nil {
+			return nil, err
+		}
+	}
+	t.source.expectHeader(false)
+	_, err = io.Copy(io.Discard, t.source)
+	return email, err
+}
+
+// addHeader describes the header in email. A block that its fields cannot reproduce is a blob as well.
+func (t *transaction) addHeader(ctx context.Context, h *extract.Header, email *schema.Email) error {
+	if err := t.share.use(ctx, headerCost(h.Fields)+int64(len(h.Raw))); err != nil {
+		return err
+	}
+	t.problems = append(t.problems, h.Describe(email)...)
+	t.headerRaw = h.Raw
+	if h.Exact {
+		return nil
+	}
+	block := io.Reader(bytes.NewReader(h.Raw))
+	if h.Rest != nil {
+		block = io.MultiReader(block, h.Rest)
+		email.HeadersTruncated = true
+	}
+	if _, _, err := t.addBlob(ctx, schema.HeadersBlobID, "headers", block); err != nil {
+		return fmt.Errorf("header block: %w", err)
+	}
+	email.HeadersBlobID = optional(schema.HeadersBlobID)
+	return nil
+}
+
+const (
+	// undoTimeout bounds the clean-up, whose end the client waits for.
+	undoTimeout  = 30 * time.Second
+	undoParallel = 4
+)
+
+// undo removes the objects of a transaction that was refused.
+func (t *transaction) undo(ctx context.Context) {
+	if len(t.keys) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	left := t.deleteAll(ctx)
+	if len(left) == 0 {
+		return
+	}
+	t.bridge.metrics.leftBehind.Add(float64(len(left)))
+	t.bridge.log.Error("objects of a refused message left in the store", "transaction", t.id, "count", len(left), "first_key", left[0])
+}
+
+// finish writes the transaction's one log line and counts it.
+func (t *transaction) finish(s *Session, list []*delivery) {
+	var cause error
+	ids := make([]string, len(list))
+	for i, d := range list {
+		ids[i] = d.id
+		cause = errors.Join(cause, d.err)
+	}
+	outcome, took := outcomeFor(cause), time.Since(t.begun)
+	t.bridge.metrics.ended(outcome, t.source.n, took)
+	level, attrs := slog.LevelInfo, []any{
+		"transaction", t.id, "deliveries", ids, "outcome", outcome, "octets", t.source.n, "parts", t.parts, "objects", len(t.keys),
+		"mail_from", s.envelope.MailFrom.Email, "recipients", len(s.rcpts), "client", s.envelope.ClientAddress,
+		"protocol", s.envelope.Protocol, "duration", took.Round(time.Microsecond),
+	}
+	if cause != nil {
+		level, attrs = slog.LevelWarn, append(attrs, "error", cause, "objects_kept", keepsObjects(list) && len(t.keys) > 0)
+	}
+	t.bridge.log.Log(context.Background(), level, "transaction", attrs...)
+}

@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"lsmtpd/bridge"
+	"lsmtpd/bridge/admin"
+	"lsmtpd/bridge/publish"
+	"lsmtpd/bridge/smtpd"
+	"lsmtpd/extract"
+	"lsmtpd/objectstore"
+)
+
+// idleTimeout ends an SMTP session in which nothing moves (RFC 5321 §4.5.3.2.7).
+const idleTimeout = 5 * time.Minute
+
+// instance is a configured lsmtpd, listening, not yet running.
+type instance struct {
+	settings  *settings
+	store     objectstore.Store
+	publisher *publish.Publisher
+	bridge    *bridge.Bridge
+	smtp      *smtpd.Server
+	admin     *admin.Server // nil when off
+}
+
+// validate reports what is wrong with settings that are right one by one.
+func (s *settings) validate() error {
+	var errs []error
+	need := func(name, value, example string) {
+		if value == "" {
+			errs = append(errs, fmt.Errorf("%s: missing; set it, as in %s", name, example))
+		}
+	}
+	if len(s.broker.url) == 0 {
+		need("broker.url", "", "amqp://127.0.0.1:5672")
+	}
+	need("broker.address", s.broker.address, "mail")
+	need("store.url", s.store.url, "file:///var/lib/lsmtpd/objects")
+	if len(s.smtp.listen) == 0 {
+		need("smtp.listen", "", "smtp://127.0.0.1:2525")
+	}
+	if (s.smtp.tls.certFile == "") != (s.smtp.tls.keyFile == "") {
+		errs = append(errs, errors.New("smtp.tls.cert_file and smtp.tls.key_file: one is set without the other; set both or none"))
+	}
+	if s.smtp.tls.required && s.smtp.tls.certFile == "" {
+		errs = append(errs, errors.New("smtp.tls.required: needs smtp.tls.cert_file and smtp.tls.key_file"))
+	}
+	if (s.broker.tls.certFile == "") != (s.broker.tls.keyFile == "") {
+		errs = append(errs, errors.New("broker.tls.cert_file and broker.tls.key_file: one is set without the other; set both or none"))
+	}
+	if s.store.partBytes > s.store.memory {
+		errs = append(errs, fmt.Errorf("store.part_bytes: %d octets do not fit into store.memory, %d octets; lower the one or raise the other", s.store.partBytes, s.store.memory))
+	}
+	if (s.store.accessKey == "") != (s.store.secretKey == "") {
+		errs = append(errs, errors.New("store.access_key and store.secret_key: one is set without the other; set both, or none for the standard credential chain"))
+	}
+	return errors.Join(errs...)
+}
+
+// newInstance opens the listeners of what settings describe. It connects to
+// nothing: that a broker or a store is away shows in the log and in /readyz.
+// Its errors are usageErrors.
+func newInstance(s *settings, log *slog.Logger) (*instance, error) {
+	in, err := openInstance(s, log)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return in, nil
+}
+
+func openInstance(s *settings, log *slog.Logger) (*instance, error) {
+	if err := s.validate(); err != nil {
+		return nil, err
+	}
+	in := &instance{settings: s}
+	publishConfig, err := s.publishConfig(log)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := objectstore.NewPool(s.store.memory)
+	if err != nil {
+		return nil, err
+	}
+	if in.store, err = objectstore.Open(s.storeConfig(pool)); err != nil {
+		return nil, err
+	}
+	in.publisher = publish.New(publishConfig)
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if in.bridge, err = bridge.New(s.bridgeConfig(), in.publisher, in.store, reg, log); err != nil {
+		return nil, err
+	}
+	in.registerGauges(reg, pool)
+	smtpConfig, err := s.smtpConfig(log)
+	if err != nil {
+		return nil, err
+	}
+	if in.smtp, err = smtpd.Listen(smtpConfig, in.bridge); err != nil {
+		return nil, err
+	}
+	if s.adminListen != "" {
+		if in.admin, err = admin.Listen(s.adminListen, reg, in.readiness, log); err != nil {
+			return nil, errors.Join(err, in.smtp.Close())
+		}
+	}
+	return in, nil
+}
+
+// run serves until ctx ends, and then as long as running transactions need, at most until force ends.
+func (in *instance) run(ctx, force context.Context) error {
+	// What transactions need outlives the listeners.
+	background, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	var wg sync.WaitGroup
+	wg.Go(func() { in.publisher.Run(background) })
+	wg.Go(func() { in.bridge.Run(background) })
+	var adminErr error
+	if in.admin != nil {
+		wg.Go(func() { adminErr = in.admin.Run(background) })
+	}
+	err := in.smtp.Run(ctx, force)
+	end()
+	wg.Wait()
+	return errors.Join(err, adminErr)
+}
+
+// readiness is the answer of /readyz.
+func (in *instance) readiness() admin.Readiness {
+	reason := func(err error) string {
+		if err == nil {
+			return ""
+		}
+		return err.Error()
+	}
+	broker := in.publisher.Health(in.settings.broker.address)
+	return admin.Readiness{Ready: broker == nil, Broker: reason(broker), Store: reason(in.bridge.StoreHealth())}
+}
+
+// registerGauges registers what is read off when it is asked for.
+func (in *instance) registerGauges(reg prometheus.Registerer, pool *objectstore.Pool) {
+	gauge := func(name, help string, value func() float64) {
+		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
+	}
+	up := func(err error) float64 {
+		if err != nil {
+			return 0
+		}
+		return 1
+	}
+	gauge("lsmtpd_broker_up", "1 while the link to the broker is attached.", func() float64 { return up(in.publisher.Health(in.settings.broker.address)) })
+	gauge("lsmtpd_store_up", "1 while the object store can take objects.", func() float64 { return up(in.bridge.StoreHealth()) })
+	gauge("lsmtpd_deliveries_in_flight", "Deliveries handed to the broker and not settled.", func() float64 { return float64(in.publisher.InFlight()) })
+	gauge("lsmtpd_upload_memory_used_bytes", "Octets of store.memory in use.", func() float64 { return float64(pool.Stats().Lent) })
+	gauge("lsmtpd_upload_memory_limit_bytes", "Octets of store.memory.", func() float64 { return float64(pool.Stats().Capacity) })
+	gauge("lsmtpd_uploads_waiting", "Uploads that wait for memory.", func() float64 { return float64(pool.Stats().Waiting) })
+}
+
+func (s *settings) storeConfig(pool *objectstore.Pool) objectstore.Config {
+	return objectstore.Config{URL: s.store.url, AccessKey: s.store.accessKey, SecretKey: string(s.store.secretKey), PartBytes: s.store.partBytes, Pool: pool}
+}
+
+func (s *settings) bridgeConfig() bridge.Config {
+	return bridge.Config{
+		Hostname: s.smtp.hostname, Address: s.broker.address,
+		MaxMessageBytes: s.smtp.maxMessageBytes, MaxRecipients: int(s.smtp.maxRecipients),
+		OffloadThreshold: s.message.offloadThreshold, MaxInlineBytes: s.message.maxInlineBytes,
+		Limits: extract.Limits{MaxHeaderBytes: s.message.maxHeaderBytes, MaxParts: int(s.message.maxParts), MaxDepth: int(s.message.maxDepth)},
+		Memory: s.message.memory, Digest: s.message.digest == "sha256",
+		Bounce: s.broker.onReject == "bounce", SettleTimeout: s.broker.settleTimeout, MaxPublishBytes: s.broker.maxMessageBytes,
+	}
+}
+
+func (s *settings) smtpConfig(log *slog.Logger) (smtpd.Config, error) {
+	cfg := smtpd.Config{
+		Listen: s.smtp.listen, Hostname: s.smtp.hostname,
+		MaxMessageBytes: s.smtp.maxMessageBytes, MaxRecipients: int(s.smtp.maxRecipients),
+		MaxConnections: int(s.smtp.maxConnections), MaxConnectionsPerIP: int(s.smtp.maxConnectionsPerIP),
+		TLSRequired: s.smtp.tls.required, IdleTimeout: idleTimeout, ShutdownTimeout: s.shutdownTimeout, Logger: log,
+	}
+	if s.smtp.tls.certFile != "" {
+		cert, err := tls.LoadX509KeyPair(s.smtp.tls.certFile, s.smtp.tls.keyFile)
+		if err != nil {
+			return cfg, fmt.Errorf("smtp.tls.cert_file, smtp.tls.key_file: %w; want a certificate and its key in PEM", err)
+		}
+		cfg.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	}
+	return cfg, nil
+}
+
+// publishConfig also serves the commands that consume.
+func (s *settings) publishConfig(log *slog.Logger) (publish.Config, error) {
+	cfg := publish.Config{
+		URLs: s.broker.url, Username: s.broker.username, Password: string(s.broker.password),
+		Capability: s.broker.capability, ContainerID: fmt.Sprintf("lsmtpd-%s-%d", s.smtp.hostname, os.Getpid()), Logger: log,
+		TLS: &tls.Config{MinVersion: tls.VersionTLS12, ServerName: s.broker.tls.serverName},
+	}
+	if s.broker.tls.caFile != "" {
+		pem, err := os.ReadFile(s.broker.tls.caFile)
+		if err != nil {
+			return cfg, fmt.Errorf("broker.tls.ca_file: %w", err)
+		}
+		cfg.TLS.RootCAs = x509.NewCertPool()
+		if !cfg.TLS.RootCAs.AppendCertsFromPEM(pem) {
+			return cfg, fmt.Errorf("broker.tls.ca_file: no certificate in %s; want PEM", s.broker.tls.caFile)
+		}
+	}
+	if s.broker.tls.certFile != "" {
+		cert, err := tls.LoadX509KeyPair(s.broker.tls.certFile, s.broker.tls.keyFile)
+		if err != nil {
+			return cfg, fmt.Errorf("broker.tls.cert_file, broker.tls.key_file: %w; want a certificate and its key in PEM", err)
+		}
+		cfg.TLS.Certificates = []tls.Certificate{cert}
+	}
+	return cfg, nil
+}
+
+// newLogger logs to w as the settings say.
+func (s *settings) newLogger(w io.Writer) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(s.log.level)); err != nil {
+		level = slog.LevelInfo // the key's check has let only levels through
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if s.log.format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+)
+
+// key is one configuration key. All sources of configuration give text.
+type key struct {
+	name, help string
+	kind       string // what the value is, for the usage text
+	secret     bool   // never a flag
+	set        func(string) error
+	get        func() string
+}
+
+// env is the key's environment variable.
+func (k *key) env() string {
+	return "LSMTPD_" + strings.ToUpper(strings.ReplaceAll(k.name, ".", "_"))
+}
+
+func textKey(name, help string, p *string, check func(string) error) *key {
+	return &key{name: name, help: help, kind: "text", get: func() string { return *p }, set: func(v string) error {
+		if check != nil && v != "" {
+			if err := check(v); err != nil {
+				return err
+			}
+		}
+		*p = v
+		return nil
+	}}
+}
+
+func secretKey(name, help string, p *secret) *key {
+	return &key{name: name, help: help, kind: "secret", secret: true, get: p.String, set: func(v string) error { *p = secret(v); return nil }}
+}
+
+// fileKey is the path of a file that has to be readable.
+func fileKey(name, help string, p *string) *key {
+	k := textKey(name, help, p, func(path string) error {
+		f, err := os.Open(path)
+		if err != nil {
+			return fmt.Errorf("cannot read the file: %w", err)
+		}
+		return f.Close()
+	})
+	k.kind = "file"
+	return k
+}
+
+func enumKey(name, help string, p *string, values ...string) *key {
+	k := textKey(name, help, p, func(v string) error {
+		if !slices.Contains(values, v) {
+			return fmt.Errorf("%q is none of %s", v, strings.Join(values, ", "))
+		}
+		return nil
+	})
+	k.kind = strings.Join(values, "|")
+	return k
+}
+
+func intKey(name, help string, p *int64, least, most int64) *key {
+	return &key{name: name, help: help, kind: "number", get: func() string { return strconv.FormatInt(*p, 10) }, set: func(v string) error {
+		n, err := strconv.ParseInt(v, 10, 64)
+		if err != nil {
+			return fmt.Errorf("%q is not a number; want %d to %d", v, least, most)
+		}
+		if n < least || n > most {
+			return fmt.Errorf("%d is out of range; want %d to %d", n, least, most)
+		}
+		*p = n
+		return nil
+	}}
+}
+
+// sizeKey is a number of octets: 65536, 64 KiB, 1.5 GB.
+func sizeKey(name, help string, p *int64, least, most int64) *key {
+	size := func(n int64) string { return humanize.IBytes(uint64(n)) }
+	return &key{name: name, help: help, kind: "size", get: func() string { return size(*p) }, set: func(v string) error {
+		n, err := humanize.ParseBytes(v)
+		if err != nil || n > 1<<62 {
+			return fmt.Errorf("%q is not a size; want octets, as 65536, 64KiB or 1GiB", v)
+		}
+		if int64(n) < least || int64(n) > most {
+			return fmt.Errorf("%s is out of range; want %s to %s", v, size(least), size(most))
+		}
+		*p = int64(n)
+		return nil
+	}}
+}
+
+func durationKey(name, help string, p *time.Duration, least, most time.Duration) *key {
+	return &key{name: name, help: help, kind: "duration", get: func() string { return p.String() }, set: func(v string) error {
+		d, err := time.ParseDuration(v)
+		if err != nil {
+			return fmt.Errorf("%q is not a duration; want a number with its unit, as 90s or 5m", v)
+		}
+		if d < least || d > most {
+			return fmt.Errorf("%s is out of range; want %s to %s", v, least, most)
+		}
+		*p = d
+		return nil
+	}}
+}
+
+func boolKey(name, help string, p *bool) *key {
+	return &key{name: name, help: help, kind: "bool", get: func() string { return strconv.FormatBool(*p) }, set: func(v string) error {
+		if v != "true" && v != "false" {
+			return fmt.Errorf("%q is neither true nor false", v)
+		}
+		*p = v == "true"
+		return nil
+	}}
+}
+
+// listKey is a comma-separated list; in YAML also a sequence.
+func listKey[T any](name, help string, p *[]T, parse func(string) (T, error), show func(T) string) *key {
+	return &key{name: name, help: help, kind: "list",
+		get: func() string {
+			texts := make([]string, len(*p))
+			for i, v := range *p {
+				texts[i] = show(v)
+			}
+			return strings.Join(texts, ",")
+		},
+		set: func(v string) error {
+			var list []T
+			for _, text := range strings.Split(v, ",") {
+				if text = strings.TrimSpace(text); text == "" {
+					continue
+				}
+				one, err := parse(text)
+				if err != nil {
+					return err
+				}
+				list = append(list, one)
+			}
+			*p = list
+			return nil
+		}}
+}
+
+var hostnamePattern = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?$`)
+
+func isHostname(v string) error {
+	if !hostnamePattern.MatchString(v) {
+		return fmt.Errorf("%q is not a host name", v)
+	}
+	return nil
+}
+
+func isHostPort(v string) error {
+	if _, port, err := net.SplitHostPort(v); err != nil || port == "" {
+		return errors.New("want HOST:PORT, as 127.0.0.1:9090")
+	}
+	return nil
+}

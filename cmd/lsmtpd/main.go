@@ -1,0 +1,127 @@
+// Command lsmtpd receives mail over SMTP, puts its attachments into an object
+// store while they arrive, and publishes the rest over AMQP 1.0.
+//
+// This package only translates the outside world: flags, environment, the
+// configuration file, signals, exit codes; one file a subcommand.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes. A configuration that is wrong here exits with 2, before anything
+// listens; what servers answer, and all other failures, with 1.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], &console{in: os.Stdin, out: os.Stdout, err: os.Stderr, environ: os.Environ()}))
+}
+
+// console is where a command reads and writes, and what it sees of the environment.
+type console struct {
+	in       io.Reader
+	out, err io.Writer
+	environ  []string
+	signals  chan os.Signal // nil: the process's own
+}
+
+// usageError is an error of the caller: a flag, a setting, an argument.
+type usageError struct{ error }
+
+// Unwrap returns the error itself.
+func (e usageError) Unwrap() error { return e.error }
+
+// run executes the command line and returns the exit code.
+func run(args []string, c *console) int {
+	ctx, force, stop := c.contexts()
+	defer stop()
+	root := newRoot(c, force)
+	root.SetArgs(args)
+	root.SetIn(c.in)
+	root.SetOut(c.out)
+	root.SetErr(c.err)
+	err := root.ExecuteContext(ctx)
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &usage):
+		fmt.Fprintf(c.err, "lsmtpd: %v\n", err)
+		return exitUsage
+	}
+	fmt.Fprintf(c.err, "lsmtpd: %v\n", err)
+	return exitFailed
+}
+
+// contexts returns a context that ends with the first SIGINT or SIGTERM, and one that ends with the second.
+func (c *console) contexts() (ctx, force context.Context, stop func()) {
+	signals := c.signals
+	if signals == nil {
+		signals = make(chan os.Signal, 2)
+		signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	}
+	ctx, first := context.WithCancel(context.Background())
+	force, second := context.WithCancel(context.Background())
+	watched, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watched)
+		for _, cancel := range []context.CancelFunc{first, second} {
+			select {
+			case <-signals:
+				cancel()
+			case <-done:
+				return
+			}
+		}
+	}()
+	return ctx, force, func() {
+		signal.Stop(signals)
+		close(done)
+		<-watched
+		first()
+		second()
+	}
+}
+
+func newRoot(c *console, force context.Context) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "lsmtpd",
+		Short:         "Receive mail over SMTP, store its attachments, publish it over AMQP 1.0",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return errors.Join(cmd.Help(), usageError{errors.New("which command? lsmtpd demo shows all of it")})
+		},
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	for _, sub := range []*cobra.Command{
+		newServe(c, force), newDemo(c, force), newSend(c), newTail(c), newFetch(c), newCheck(c), newVersion(c),
+	} {
+		args := sub.Args
+		sub.Args = func(cmd *cobra.Command, list []string) error {
+			if args == nil {
+				args = cobra.NoArgs
+			}
+			if err := args(cmd, list); err != nil {
+				return usageError{err}
+			}
+			return nil
+		}
+		root.AddCommand(sub)
+	}
+	return root
+}
