@@ -257,7 +257,14 @@ func (s *S3) Check(ctx context.Context) error {
 	err := s.try(ctx, s.timeout, func(ctx context.Context) error {
 		return s.core.AbortMultipartUpload(ctx, s.bucket, s.prefix+"lsmtpd-check", "lsmtpd-check")
 	})
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	var answer *fault
+	if errors.As(err, &answer) && answer.code == noSuchUpload {
+		return nil
+	}
+	if errors.Is(err, ErrNotFound) {
+		err = fmt.Errorf("endpoint in store.url does not answer as S3 does: %w", err)
+	}
+	if err != nil {
 		return fmt.Errorf("objectstore: check bucket %s: %w", s.bucket, err)
 	}
 	return nil

@@ -21,6 +21,8 @@ const (
 	slowestRate = 256 << 10
 	// statusFull is MinIO's answer when its disks are full (RFC 4918 §11.5).
 	statusFull = http.StatusInsufficientStorage
+	// noSuchUpload is S3's code for a multipart upload that is not there, or not any more.
+	noSuchUpload = "NoSuchUpload"
 )
 
 // outcome is what is known of a request that did not succeed.
@@ -89,9 +91,11 @@ func (s *S3) fault(err error) *fault {
 	case minio.NoSuchBucket:
 		f.kind, f.hint = ErrNoBucket, "create the bucket "+s.bucket
 		return f
-	case minio.NoSuchKey, "NoSuchUpload", "NoSuchVersion":
+	case minio.NoSuchKey, noSuchUpload, "NoSuchVersion":
 		f.kind = ErrNotFound
 		return f
+	case "XAdminUserNotFound": // versitygw's word for an unknown access key, with status 404
+		status = http.StatusForbidden
 	case "BadDigest", "XAmzContentChecksumMismatch", "InvalidDigest", "IncompleteBody", "RequestTimeout", "SlowDown", "OperationAborted":
 		f.kind, f.retry = ErrUnavailable, true
 		return f
@@ -108,8 +112,6 @@ func (s *S3) fault(err error) *fault {
 	switch {
 	case status == http.StatusUnauthorized || status == http.StatusForbidden || status == http.StatusMethodNotAllowed:
 		f.kind, f.hint = ErrDenied, "check store.access_key, store.secret_key and their rights"
-	case status == http.StatusNotFound:
-		f.kind = ErrNotFound
 	case status == statusFull:
 		f.kind, f.hint = ErrUnavailable, "store is full"
 	case status == http.StatusTooManyRequests || status == http.StatusRequestTimeout || status == http.StatusOK:
@@ -124,21 +126,44 @@ func (s *S3) fault(err error) *fault {
 // twice that. Its error is that of the last try, a *fault whose outcome is the least certain one of
 // all tries; or that of ctx where it ended first, with the outcome still in a *fault.
 func (s *S3) try(ctx context.Context, limit time.Duration, request func(context.Context) error) error {
-	all, cancel := context.WithTimeout(ctx, 2*limit)
+	return s.attempt(ctx, ctx, limit, request)
+}
+
+// settle is try for a request that leaves something in the store. One that is under way when ctx
+// ends is not cut off, or the server might go on with it after the clean-up: it is given time to be answered.
+func (s *S3) settle(ctx context.Context, limit time.Duration, request func(context.Context) error) error {
+	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() {
+		patience := time.NewTimer(s.timeout)
+		defer patience.Stop()
+		select {
+		case <-patience.C:
+			cancel()
+		case <-lasting.Done():
+		}
+	})
+	defer stop()
+	return s.attempt(ctx, lasting, limit, request)
+}
+
+// attempt sends requests under the context carrier, until ctx ends.
+func (s *S3) attempt(ctx, carrier context.Context, limit time.Duration, request func(context.Context) error) error {
+	carrier, cancel := context.WithTimeout(carrier, 2*limit)
 	defer cancel()
 	worst := refused
 	for n := 1; ; n++ {
-		err := once(all, limit, request)
+		if ctx.Err() != nil {
+			return &fault{cause: context.Cause(ctx), outcome: worst}
+		}
+		err := once(carrier, limit, request)
 		if err == nil {
 			return nil
 		}
 		f := s.fault(err)
 		worst = max(worst, f.outcome)
 		f.outcome = worst
-		if ctx.Err() != nil {
-			return &fault{cause: context.Cause(ctx), outcome: worst}
-		}
-		if !f.retry || n == maxTries || !pause(all, n) {
+		if ctx.Err() == nil && (!f.retry || n == maxTries || !pause(ctx, carrier, n)) {
 			return f
 		}
 	}
@@ -154,8 +179,8 @@ func once(ctx context.Context, limit time.Duration, request func(context.Context
 	return err
 }
 
-// pause waits before try n+1, with jitter, and reports whether there is time for it.
-func pause(ctx context.Context, n int) bool {
+// pause waits before try n+1, with jitter, and reports whether another try makes sense or ctx has ended.
+func pause(ctx, carrier context.Context, n int) bool {
 	longest := firstPause << (n - 1)
 	timer := time.NewTimer(longest/2 + rand.N(longest/2))
 	defer timer.Stop()
@@ -163,6 +188,8 @@ func pause(ctx context.Context, n int) bool {
 	case <-timer.C:
 		return true
 	case <-ctx.Done():
+		return true
+	case <-carrier.Done():
 		return false
 	}
 }

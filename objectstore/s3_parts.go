@@ -53,6 +53,7 @@ type upload struct {
 
 	mu    sync.Mutex
 	parts []minio.CompletePart // part n at n-1
+	worst outcome              // of the parts that failed
 }
 
 // putParts stores an object that goes on after its first part, which is full.
@@ -78,14 +79,11 @@ func (s *S3) putParts(ctx context.Context, name string, first *buffer, src *sour
 	return o, err
 }
 
-// run sends the parts and completes the object. When it fails, the outcome says what may be
-// visible under the key; no part is being sent any more.
+// run sends the parts and completes the object. When it fails, no part is being sent any more, and
+// the outcome says what is known of the requests that failed.
 func (u *upload) run(ctx context.Context, first *buffer, src *source) (Object, outcome, error) {
 	if err := u.send(ctx, first, src); err != nil {
-		return Object{}, refused, err
-	}
-	if ctx.Err() != nil {
-		return Object{}, refused, context.Cause(ctx)
+		return Object{}, u.worst, err
 	}
 	o, err := u.store.complete(ctx, u.name, u.id, u.parts, u.size)
 	if err != nil {
@@ -159,7 +157,10 @@ func (u *upload) start(ctx context.Context, fail context.CancelCauseFunc, number
 			fail(fmt.Errorf("part %d: %w", number, err))
 		}
 		u.mu.Lock()
+		defer u.mu.Unlock()
 		u.parts[number-1] = part
-		u.mu.Unlock()
+		if err != nil {
+			u.worst = max(u.worst, outcomeOf(err))
+		}
 	})
 }

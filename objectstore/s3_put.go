@@ -62,7 +62,7 @@ func (s *S3) putWhole(ctx context.Context, name string, b *buffer) (Object, erro
 		options.UserMetadata = map[string]string{checksumHeader: sum}
 	}
 	var info minio.UploadInfo
-	err := s.try(ctx, s.transferLimit(b.size), func(ctx context.Context) (err error) {
+	err := s.settle(ctx, s.transferLimit(b.size), func(ctx context.Context) (err error) {
 		body := b.body()
 		defer body.detach()
 		info, err = s.core.PutObject(ctx, s.bucket, name, body, b.size, "", "", options)
@@ -96,8 +96,11 @@ func (s *S3) undo(ctx context.Context, name, id string, o outcome, err error) er
 	defer cancel()
 	var undone error
 	if id != "" {
-		// Twice: a part that was on its way at the first abort may have arrived after it.
-		undone = errors.Join(s.abort(ctx, name, id), s.abort(ctx, name, id))
+		undone = s.abort(ctx, name, id)
+		if o == unanswered {
+			// A part that was on its way may have arrived after the abort.
+			undone = errors.Join(undone, s.abort(ctx, name, id))
+		}
 	}
 	if o != refused {
 		undone = errors.Join(undone, s.remove(ctx, name))
@@ -118,7 +121,7 @@ func (s *S3) initiate(ctx context.Context, name string) (id string, stray bool, 
 	if s.checksum {
 		options.UserMetadata = map[string]string{checksumAlgorithm: "CRC32C"}
 	}
-	err = s.try(ctx, s.timeout, func(ctx context.Context) (err error) {
+	err = s.settle(ctx, s.timeout, func(ctx context.Context) (err error) {
 		id, err = s.core.NewMultipartUpload(ctx, s.bucket, name, options)
 		if err == nil && id == "" {
 			err = errors.New("server gave no upload id")
@@ -149,7 +152,7 @@ func (s *S3) abortStrays(ctx context.Context, name, keep string) error {
 func (s *S3) sendPart(ctx context.Context, name, id string, number int, b *buffer) (minio.CompletePart, error) {
 	sum := s.encoded(b)
 	var part minio.ObjectPart
-	err := s.try(ctx, s.transferLimit(b.size), func(ctx context.Context) (err error) {
+	err := s.settle(ctx, s.transferLimit(b.size), func(ctx context.Context) (err error) {
 		options := minio.PutObjectPartOptions{DisableContentSha256: true}
 		if sum != "" {
 			options.CustomHeader = http.Header{checksumHeader: {sum}}
@@ -173,7 +176,7 @@ func (s *S3) sendPart(ctx context.Context, name, id string, number int, b *buffe
 func (s *S3) complete(ctx context.Context, name, id string, parts []minio.CompletePart, size int64) (Object, error) {
 	var info minio.UploadInfo
 	// The server may have to copy the parts: a 256th of the time they had.
-	err := s.try(ctx, s.transferLimit(size/256), func(ctx context.Context) (err error) {
+	err := s.settle(ctx, s.transferLimit(size/256), func(ctx context.Context) (err error) {
 		info, err = s.core.CompleteMultipartUpload(ctx, s.bucket, name, id, parts, minio.PutObjectOptions{})
 		return err
 	})

@@ -93,7 +93,7 @@ func TestS3Faults(t *testing.T) {
 		{"part reset in the middle", large, script{"part": {reset}}, nil, false},
 		{"part done, answer lost", large, script{"part": {lost}}, nil, false},
 		{"part hangs once", large, script{"part": {hang}}, nil, false},
-		{"parts hang", large, script{"part": {hang, hang, hang, hang, hang, hang, hang, hang}}, ErrUnavailable, false},
+		{"parts hang", large, script{"part": {hang, hang, hang, hang, hang, hang, hang, hang}}, ErrUnavailable, true},
 		{"parts fail", large, script{"part": {broken, broken, broken, broken, broken, broken, broken, broken}}, ErrUnavailable, false},
 		{"part denied", large, script{"part": {denied}}, ErrDenied, false},
 		{"second part denied", large, script{"part": {{}, denied}}, ErrDenied, false},
@@ -194,12 +194,13 @@ func TestS3CancelDuringRequest(t *testing.T) {
 		size      int64
 		uncertain bool
 	}{
-		{"put", 1000, true}, {"begin", MinPartBytes + 1, false}, {"part", MinPartBytes + 1, false}, {"complete", MinPartBytes + 1, true},
+		{"put", 1000, true}, {"begin", MinPartBytes + 1, false}, {"part", MinPartBytes + 1, true}, {"complete", MinPartBytes + 1, true},
 	} {
 		t.Run(c.op, func(t *testing.T) {
 			t.Parallel()
 			f := newFakeS3(t)
-			s := newTestS3(t, f, nil)
+			s := newTestS3(t, f, impatient)
+			s.slowest = 1 << 30
 			hang := fault3{kind: "hang"}
 			f.fail(c.op, hang, hang, hang, hang, hang, hang)
 			ctx, cancel := context.WithCancelCause(t.Context())
@@ -291,6 +292,7 @@ func TestS3CheckTells(t *testing.T) {
 		{"wrong key", fault3{status: 403, code: "InvalidAccessKeyId"}, ErrDenied},
 		{"wrong secret", fault3{status: 403, code: "SignatureDoesNotMatch"}, ErrDenied},
 		{"no bucket", fault3{status: 404, code: "NoSuchBucket"}, ErrNoBucket},
+		{"no S3", fault3{status: 404, code: "NoSuchKey"}, ErrNotFound},
 		{"wrong region", fault3{status: 400, code: "AuthorizationHeaderMalformed"}, ErrDenied},
 	} {
 		f := newFakeS3(t)

@@ -286,8 +286,7 @@ func testParallel(t *testing.T, f Fixture) {
 	keys := make([]string, uploads)
 	contents := make([][]byte, uploads)
 	for i := range keys {
-		// In one directory: deletes of one race with puts of another.
-		keys[i] = fmt.Sprintf("storetest/parallel/%d", i)
+		keys[i] = newKey()
 		contents[i] = Content(int64(i) * f.PartBytes / 4)
 		running.Go(func() {
 			if _, err := f.Store.Put(t.Context(), keys[i], bytes.NewReader(contents[i])); err != nil {
