@@ -51,11 +51,19 @@ type Bridge struct {
 	log       *slog.Logger
 }
 
+// CheckConfig reports settings that do not go together, by the names of the configuration.
+func CheckConfig(cfg Config) error {
+	if least := MinMemory(cfg); cfg.Memory < least {
+		return fmt.Errorf("message.memory: %d octets are too few for one message at the limits of message.max_* and broker.max_message_bytes; want at least %d, or lower limits", cfg.Memory, least)
+	}
+	return nil
+}
+
 // New returns a Bridge that publishes with p and keeps objects in store. Its
 // metrics are registered with reg, its log lines go to log.
 func New(cfg Config, p *publish.Publisher, store objectstore.Store, reg prometheus.Registerer, log *slog.Logger) (*Bridge, error) {
-	if least := MinMemory(cfg); cfg.Memory < least {
-		return nil, fmt.Errorf("message.memory is %d octets; with these message.max_* settings it must be at least %d", cfg.Memory, least)
+	if err := CheckConfig(cfg); err != nil {
+		return nil, err
 	}
 	p.Open(cfg.Address)
 	return &Bridge{

@@ -71,3 +71,8 @@ func Dial(ctx context.Context, cfg Config) (*amqp.Conn, error) {
 func SenderOptions(cfg Config, conn *amqp.Conn) *amqp.SenderOptions {
 	return &amqp.SenderOptions{TargetCapabilities: cfg.targetCapabilities(conn.Properties())}
 }
+
+// ReceiverOptions are the options of a receiving link on conn to an address that a Publisher sends to.
+func ReceiverOptions(cfg Config, conn *amqp.Conn) *amqp.ReceiverOptions {
+	return &amqp.ReceiverOptions{SourceCapabilities: cfg.targetCapabilities(conn.Properties())}
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"lsmtpd/bridge"
+	"lsmtpd/bridge/publish"
+	"lsmtpd/objectstore"
+)
+
+// checkTimeout bounds each connected step.
+const checkTimeout = 30 * time.Second
+
+// errCheck is the outcome of a check some step of which failed; the steps have been printed.
+var errCheck = errors.New("some steps failed")
+
+func newCheck(c *console) *cobra.Command {
+	connect := false
+	l := newLoader()
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Validate the configuration; with --connect try every connection and right",
+		Long: `Validate the configuration and say what is wrong, where, and what would be right
+(exit code 2). With --connect, also try what serving needs: the broker's login, session
+and link (nothing is sent), and putting, getting and deleting objects, whole and in
+parts (exit code 1 when a step fails).`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := l.load(c.environ)
+			for _, w := range l.warnings {
+				fmt.Fprintln(c.out, "warning:", w)
+			}
+			if err = errors.Join(err, s.check()); err != nil {
+				return usageError{err}
+			}
+			fmt.Fprintln(c.out, "the configuration is valid")
+			if !connect {
+				return nil
+			}
+			return s.checkConnections(cmd.Context(), c)
+		},
+	}
+	cmd.Flags().BoolVar(&connect, "connect", false, "also connect to the broker and the store")
+	l.addFlags(cmd.Flags(), "")
+	return cmd
+}
+
+// check validates everything that can be without connecting or listening.
+func (s *settings) check() error {
+	log := s.newLogger(discard{})
+	_, publishErr := s.publishConfig(log)
+	_, smtpErr := s.smtpConfig(log)
+	var storeErr error
+	if s.store.url != "" {
+		_, storeErr = s.openStore()
+	}
+	return errors.Join(s.validate(), bridge.CheckConfig(s.bridgeConfig()), publishErr, smtpErr, storeErr)
+}
+
+// checkConnections tries the broker and the store step by step and prints each.
+func (s *settings) checkConnections(ctx context.Context, c *console) error {
+	failed := false
+	step := func(name string, err error, remedy string) {
+		if err == nil {
+			fmt.Fprintf(c.out, "ok      %s\n", name)
+			return
+		}
+		failed = true
+		fmt.Fprintf(c.out, "FAILED  %s: %v\n", name, remedied(err, remedy))
+	}
+	s.checkBroker(ctx, step)
+	s.checkStore(ctx, step)
+	if failed {
+		return errCheck
+	}
+	return nil
+}
+
+func (s *settings) checkBroker(ctx context.Context, step func(string, error, string)) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	cfg, err := s.publishConfig(s.newLogger(discard{}))
+	if err != nil {
+		step("broker: settings", err, "")
+		return
+	}
+	conn, err := publish.Dial(ctx, cfg)
+	step("broker: connect and log in", err, publish.Remedy(err))
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	session, err := conn.NewSession(ctx, nil)
+	step("broker: begin a session", err, publish.Remedy(err))
+	if err != nil {
+		return
+	}
+	_, err = session.NewSender(ctx, s.broker.address, publish.SenderOptions(cfg, conn))
+	step(fmt.Sprintf("broker: attach to %q", s.broker.address), err, publish.Remedy(err))
+}
+
+func (s *settings) checkStore(ctx context.Context, step func(string, error, string)) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	store, err := s.openStore()
+	if err != nil {
+		step("store: settings", err, "")
+		return
+	}
+	key := "check-" + uuid.Must(uuid.NewV7()).String()
+	_ = objectstore.Probe(ctx, store, key, func(name string, err error) {
+		step("store: "+name, err, objectstore.Remedy(err))
+	})
+}
