@@ -43,6 +43,8 @@ certificates {
 	"cert-roles.properties": "all = lsmtpd\n",
 	"log4j2.properties": `rootLogger.level = INFO
 rootLogger.appenderRef.console.ref = console
+logger.audit.name = org.apache.activemq.audit
+logger.audit.level = OFF
 appender.console.type = Console
 appender.console.name = console
 appender.console.layout.type = PatternLayout

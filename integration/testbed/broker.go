@@ -116,18 +116,26 @@ func (b *AMQPBroker) Send(t testing.TB, queue string, messages ...*amqp.Message)
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), clientTimeout)
 	defer cancel()
-	err := b.withSession(ctx, func(session *amqp.Session) error {
+	if err := b.send(ctx, queue, messages...); err != nil {
+		t.Fatalf("send to %s on %s: %v", queue, b.name, err)
+	}
+}
+
+func (b *AMQPBroker) send(ctx context.Context, queue string, messages ...*amqp.Message) error {
+	return b.withSession(ctx, func(session *amqp.Session) error {
 		options := &amqp.SenderOptions{TargetCapabilities: b.capabilities()}
 		sender, err := session.NewSender(ctx, b.Address(queue), options)
 		if err != nil {
 			return err
 		}
+		receipts := make([]amqp.SendReceipt, len(messages))
 		for i, m := range messages {
-			receipt, err := sender.SendWithReceipt(ctx, m, nil)
-			if err != nil {
+			if receipts[i], err = sender.SendWithReceipt(ctx, m, nil); err != nil {
 				return err
 			}
-			state, err := receipt.Wait(ctx)
+		}
+		for i := range receipts {
+			state, err := receipts[i].Wait(ctx)
 			if err != nil {
 				return err
 			}
@@ -137,54 +145,63 @@ func (b *AMQPBroker) Send(t testing.TB, queue string, messages ...*amqp.Message)
 		}
 		return nil
 	})
-	if err != nil {
-		t.Fatalf("send to %s on %s: %v", queue, b.name, err)
-	}
 }
 
-// Drain takes everything out of a queue with go-amqp and returns it in order. What it returns is all there was: the
-// broker itself says when it has no more (drain of the link credit, AMQP 1.0 part 2, section 2.6.7).
+// fence is the subject of the message by which Drain knows the end of a queue.
+const fence = "testbed.fence"
+
+// fenceDelay is how long nothing may arrive before Drain sends its fence. It decides nothing but how early that is.
+const fenceDelay = 200 * time.Millisecond
+
+// Drain takes everything out of a queue with go-amqp and returns it in order. What it returns is all there was: it
+// sends a message of its own behind the rest and reads up to that. A message that another receiver holds is not
+// among them.
 func (b *AMQPBroker) Drain(t testing.TB, queue string) []*amqp.Message {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*clientTimeout)
 	defer cancel()
 	var all []*amqp.Message
 	err := b.withSession(ctx, func(session *amqp.Session) error {
-		options := &amqp.ReceiverOptions{SourceCapabilities: b.capabilities(), Credit: -1}
+		options := &amqp.ReceiverOptions{SourceCapabilities: b.capabilities(), Credit: 200}
 		receiver, err := session.NewReceiver(ctx, b.Address(queue), options)
 		if err != nil {
 			return err
 		}
-		for {
-			got, err := drainOnce(ctx, receiver)
-			all = append(all, got...)
-			if err != nil || len(got) == 0 {
-				return err
-			}
+		if all, err = b.receiveToFence(ctx, receiver, queue); err != nil {
+			return err
 		}
+		return receiver.Close(ctx) // after the last settlement has reached the broker
 	})
 	if err != nil {
-		t.Fatalf("drain %s on %s: %v", queue, b.name, err)
+		t.Fatalf("drain %s on %s, %d messages came: %v", queue, b.name, len(all), err)
 	}
 	return all
 }
 
-// drainOnce takes what the broker has, up to a thousand messages; none means that it has no more.
-func drainOnce(ctx context.Context, receiver *amqp.Receiver) ([]*amqp.Message, error) {
-	if err := receiver.IssueCredit(1000); err != nil {
-		return nil, err
-	}
-	if err := receiver.DrainCredit(ctx, nil); err != nil {
-		return nil, err
-	}
-	var got []*amqp.Message
-	for m := receiver.Prefetched(); m != nil; m = receiver.Prefetched() {
-		if err := receiver.AcceptMessage(ctx, m); err != nil {
-			return got, err
+func (b *AMQPBroker) receiveToFence(ctx context.Context, receiver *amqp.Receiver, queue string) ([]*amqp.Message, error) {
+	var all []*amqp.Message
+	fenced := false
+	for {
+		lull, cancel := context.WithTimeout(ctx, fenceDelay)
+		m, err := receiver.Receive(lull, nil)
+		cancel()
+		switch {
+		case err == nil:
+			if err := receiver.AcceptMessage(ctx, m); err != nil {
+				return all, err
+			}
+			if m.Properties != nil && m.Properties.Subject != nil && *m.Properties.Subject == fence {
+				return all, nil
+			}
+			all = append(all, m)
+		case ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
+			return all, err
+		case !fenced:
+			// A queue that was full refuses it until the broker has noted what was taken.
+			subject := fence
+			fenced = b.send(ctx, queue, &amqp.Message{Properties: &amqp.MessageProperties{Subject: &subject}, Data: [][]byte{nil}}) == nil
 		}
-		got = append(got, m)
 	}
-	return got, nil
 }
 
 // externalBroker is a broker at a URL from the environment variable called variable.

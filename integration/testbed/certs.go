@@ -1,9 +1,8 @@
 package testbed
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -17,7 +16,7 @@ import (
 )
 
 // Certs are the files, in PEM, of a certificate authority made for one run and of what it has signed. They are valid
-// for a day. Keys are ECDSA P-256 in PKCS #8.
+// for a day. Keys are RSA in PKCS #8: Broker-J reads no others from PEM.
 type Certs struct {
 	CA       string  // certificate of the authority
 	Server   KeyPair // for localhost and 127.0.0.1
@@ -90,12 +89,12 @@ func newCerts(dir string) (*Certs, error) {
 type authority struct {
 	dir    string
 	cert   *x509.Certificate
-	key    *ecdsa.PrivateKey
+	key    *rsa.PrivateKey
 	serial int64
 }
 
 func (a *authority) issue(name string, template *x509.Certificate) (KeyPair, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		return KeyPair{}, err
 	}

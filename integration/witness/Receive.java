@@ -42,8 +42,11 @@ public class Receive {
         // Neither the content type nor the group has a place of its own in JMS before the facade.
         var facade = (AmqpJmsMessageFacade) ((JmsMessage) message).getFacade();
         Map<String, Object> properties = new LinkedHashMap<>();
-        for (Object name : Collections.list(message.getPropertyNames())) {
-            properties.put((String) name, message.getObjectProperty((String) name));
+        for (Object entry : Collections.list(message.getPropertyNames())) {
+            String name = (String) entry;
+            if (!name.startsWith("JMSX")) { // JMS adds its own, such as the delivery count
+                properties.put(name, message.getObjectProperty(name));
+            }
         }
         Map<String, Object> described = new LinkedHashMap<>();
         described.put("messageId", message.getJMSMessageID());

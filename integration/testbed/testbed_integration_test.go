@@ -1,0 +1,412 @@
+//go:build integration
+
+package testbed
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/Azure/go-amqp"
+	"github.com/google/go-cmp/cmp"
+	"github.com/minio/minio-go/v7"
+)
+
+// TestInstall installs all there is. Run alone, it prepares a machine for the other tests.
+func TestInstall(t *testing.T) {
+	pathOf := func(install func(context.Context) (string, error)) func(context.Context) error {
+		return func(ctx context.Context) error { _, err := install(ctx); return err }
+	}
+	for name, install := range map[string]func(context.Context) error{
+		"Artemis": pathOf(installArtemis), "Broker-J": pathOf(installBrokerJ), "MinIO": pathOf(installMinIO),
+		"Qpid JMS": pathOf(installJMS), "rhea": pathOf(installRhea), "Qpid Proton": installProton, "swaks": installSwaks,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			begin := time.Now()
+			if err := install(t.Context()); err != nil {
+				unavailable(t, name, err)
+			}
+			t.Logf("there after %v", time.Since(begin).Round(time.Millisecond))
+		})
+	}
+}
+
+// brokers runs a test with each broker, side by side.
+func brokers(t *testing.T, test func(t *testing.T, start func(testing.TB) *AMQPBroker)) {
+	for name, start := range map[string]func(testing.TB) *AMQPBroker{"Artemis": PrivateArtemis, "Broker-J": PrivateBrokerJ} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, start)
+		})
+	}
+}
+
+func durable(id string) *amqp.Message {
+	contentType, subject, to, group := "application/json", "mail", "in", "g"
+	return &amqp.Message{
+		Header: &amqp.MessageHeader{Durable: true},
+		Properties: &amqp.MessageProperties{MessageID: id, ContentType: &contentType, Subject: &subject, To: &to,
+			GroupID: &group, CorrelationID: "<c@example.org>"},
+		ApplicationProperties: map[string]any{"cloudEvents_type": "t", "size": int64(5_000_000_000), "hasAttachment": true},
+		Data:                  [][]byte{[]byte(`{"text": "Grüße, ` + id + `"}`)},
+	}
+}
+
+func want(id string) Received {
+	return Received{
+		MessageID: id, ContentType: "application/json", Subject: "mail", To: "in", GroupID: "g",
+		CorrelationID: "<c@example.org>", Durable: true,
+		ApplicationProperties: map[string]any{"cloudEvents_type": "t", "size": 5e9, "hasAttachment": true},
+		Body:                  []byte(`{"text": "Grüße, ` + id + `"}`),
+	}
+}
+
+// The witnesses see the same in a message, take no more of them than they were asked for, and the broker keeps what
+// it accepted through a crash and through an orderly end.
+func TestBrokerKeepsWhatItAccepted(t *testing.T) {
+	brokers(t, func(t *testing.T, start func(testing.TB) *AMQPBroker) {
+		begin := time.Now()
+		b := start(t)
+		t.Logf("answers after %v, pid %d, %s", time.Since(begin).Round(time.Millisecond), b.Pid(), b.URL)
+		queue := b.Queue(t)
+		for i := range 7 {
+			b.Send(t, queue, durable(fmt.Sprint("m", i)))
+		}
+		for i, receive := range []func(testing.TB, *AMQPBroker, string, int) []Received{ReceiveJMS, ReceiveRhea, ReceiveProton} {
+			got := receive(t, b, queue, 1)
+			if diff := cmp.Diff([]Received{want(fmt.Sprint("m", i))}, got); diff != "" {
+				t.Errorf("witness %d (-want +got):\n%s", i, diff)
+			}
+		}
+		for _, end := range []struct {
+			name string
+			f    func() error
+		}{{"SIGTERM", b.Stop}, {"kill -9", b.Kill}} {
+			// Accepted right before the end. What was taken right before a crash may come again, so the orderly end is
+			// first: Broker-J writes that later.
+			b.Send(t, queue, durable("before "+end.name))
+			pid := b.Pid()
+			begin := time.Now()
+			if err := end.f(); err != nil {
+				t.Fatalf("%s: %v", end.name, err)
+			}
+			if alive(pid) {
+				t.Fatalf("%s: pid %d still runs", end.name, pid)
+			}
+			ended := time.Since(begin)
+			if err := b.Start(); err != nil {
+				t.Fatalf("start after %s: %v", end.name, err)
+			}
+			t.Logf("%s: ended after %v, answers again after %v", end.name, ended.Round(time.Millisecond), (time.Since(begin) - ended).Round(time.Millisecond))
+		}
+		if got, want := ids(b.Drain(t, queue)), []string{"m3", "m4", "m5", "m6", "before SIGTERM", "before kill -9"}; !cmp.Equal(got, want) {
+			t.Errorf("left in the queue: got %v, want %v", got, want)
+		}
+		if got := b.Drain(t, queue); len(got) != 0 {
+			t.Errorf("left in the drained queue: %v", ids(got))
+		}
+		peak, err := b.PeakRSS()
+		if err != nil {
+			t.Error(err)
+		}
+		t.Logf("peak memory %d MiB", peak>>20)
+	})
+}
+
+func ids(messages []*amqp.Message) []string {
+	ids := []string{}
+	for _, m := range messages {
+		ids = append(ids, fmt.Sprint(m.Properties.MessageID))
+	}
+	return ids
+}
+
+// Thousands of messages are drained, also more than one credit's worth.
+func TestDrainMany(t *testing.T) {
+	brokers(t, func(t *testing.T, start func(testing.TB) *AMQPBroker) {
+		b := start(t)
+		queue := b.Queue(t)
+		var messages []*amqp.Message
+		var want []string
+		for i := range 2500 {
+			want = append(want, strconv.Itoa(i))
+			messages = append(messages, &amqp.Message{Properties: &amqp.MessageProperties{MessageID: want[i]}, Data: [][]byte{nil}})
+		}
+		b.Send(t, queue, messages...)
+		if diff := cmp.Diff(want, ids(b.Drain(t, queue))); diff != "" {
+			t.Errorf("message ids (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// Who may do what: users, certificates, and the ports for them.
+func TestBrokerRights(t *testing.T) {
+	brokers(t, func(t *testing.T, start func(testing.TB) *AMQPBroker) {
+		b := start(t)
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM([]byte(contents(b.Certs.CA)))
+		with := func(pair KeyPair, sasl amqp.SASLType) *amqp.ConnOptions {
+			config := &tls.Config{RootCAs: roots}
+			if pair.Cert != "" {
+				cert, err := tls.LoadX509KeyPair(pair.Cert, pair.Key)
+				if err != nil {
+					t.Fatal(err)
+				}
+				config.Certificates = []tls.Certificate{cert}
+			}
+			return &amqp.ConnOptions{TLSConfig: config, SASLType: sasl}
+		}
+		artemis := b.Capability != ""
+		external := amqp.SASLTypeExternal("")
+		for _, tt := range []struct {
+			name    string
+			url     string
+			options *amqp.ConnOptions
+			ok      bool
+		}{
+			{"password", b.URL, nil, true},
+			{"wrong password", strings.Replace(b.URL, "a:b@", "a:c@", 1), nil, false},
+			{"may not send", b.ReadOnlyURL, nil, false},
+			{"anonymous", b.AnonymousURL, &amqp.ConnOptions{SASLType: amqp.SASLTypeAnonymous()}, !artemis},
+			{"password over TLS", b.TLSURL, with(KeyPair{}, nil), true},
+			{"client certificate", b.ExternalURL, with(b.Certs.Client, external), true},
+			{"stranger's certificate", b.ExternalURL, with(b.Certs.Stranger, external), !artemis},
+			{"no certificate", b.ExternalURL, with(KeyPair{}, external), false},
+		} {
+			if err := sendOnce(tt.url, tt.options, b.capabilities()); (err == nil) != tt.ok {
+				t.Errorf("%s: got error %v, want success %t", tt.name, err, tt.ok)
+			}
+		}
+	})
+}
+
+func sendOnce(url string, options *amqp.ConnOptions, capabilities []string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), clientTimeout)
+	defer cancel()
+	conn, err := amqp.Dial(ctx, url, options)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	session, err := conn.NewSession(ctx, nil)
+	if err != nil {
+		return err
+	}
+	sender, err := session.NewSender(ctx, "in", &amqp.SenderOptions{TargetCapabilities: capabilities})
+	if err != nil {
+		return err
+	}
+	return sender.Send(ctx, durable("x"), nil)
+}
+
+func TestMinIOKeepsObjects(t *testing.T) {
+	begin := time.Now()
+	s := PrivateMinIO(t)
+	t.Logf("answers after %v, pid %d, %s", time.Since(begin).Round(time.Millisecond), s.Pid(), s.StoreURL("p"))
+	client, err := s.Client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := bytes.Repeat([]byte("0123456789abcdef"), 12<<20/16)
+	put := minio.PutObjectOptions{PartSize: 5 << 20}
+	if _, err := client.PutObject(t.Context(), s.Bucket, "k", bytes.NewReader(content), -1, put); err != nil {
+		t.Fatal(err)
+	}
+	checkUploads(t, s, 0)
+	core := minio.Core{Client: client}
+	upload, err := core.NewMultipartUpload(t.Context(), s.Bucket, "unfinished", minio.PutObjectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := core.PutObjectPart(t.Context(), s.Bucket, "unfinished", upload, 1, strings.NewReader("part"), 4, minio.PutObjectPartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	checkUploads(t, s, 1)
+	for _, end := range []func() error{s.Kill, s.Stop} {
+		if err := end(); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	checkUploads(t, s, 1)
+	object, err := client.GetObject(t.Context(), s.Bucket, "k", minio.GetObjectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer object.Close()
+	var got bytes.Buffer
+	if _, err := io.Copy(&got, object); err != nil || !bytes.Equal(got.Bytes(), content) {
+		t.Errorf("the object after two restarts: %d octets, error %v; want the %d put", got.Len(), err, len(content))
+	}
+	if err := core.AbortMultipartUpload(t.Context(), s.Bucket, "unfinished", upload); err != nil {
+		t.Fatal(err)
+	}
+	checkUploads(t, s, 0)
+}
+
+func checkUploads(t *testing.T, s *S3, want int) {
+	t.Helper()
+	got, err := s.MultipartUploads()
+	if err != nil || len(got) != want {
+		t.Errorf("unfinished uploads: got %v, error %v, want %d", got, err, want)
+	}
+}
+
+// A server that a test has stopped or paused is there for the next test.
+func TestSharedServerIsRevived(t *testing.T) {
+	first := MinIO(t)
+	if err := first.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if second := MinIO(t); second != first || second.answers(t.Context()) != nil {
+		t.Errorf("got %p, want %p, and an answer of it", second, first)
+	}
+	if err := first.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	if err := MinIO(t).answers(t.Context()); err != nil {
+		t.Errorf("after a pause: %v", err)
+	}
+}
+
+func TestServerFromEnvironment(t *testing.T) {
+	b := PrivateArtemis(t)
+	external, err := externalBroker(t.Context(), "VARIABLE", b.URL, &AMQPBroker{Capability: "queue", newQueue: randomQueue})
+	if err != nil {
+		t.Fatal(err)
+	}
+	queue := external.Queue(t)
+	external.Send(t, queue, durable("m"))
+	if diff := cmp.Diff([]Received{want("m")}, ReceiveRhea(t, external, queue, 1)); diff != "" {
+		t.Errorf("message (-want +got):\n%s", diff)
+	}
+	if err := external.Kill(); err == nil {
+		t.Error("it could be killed")
+	}
+	if _, err := externalBroker(t.Context(), "VARIABLE", "http://127.0.0.1", &AMQPBroker{}); err == nil {
+		t.Error("a URL that is not AMQP's: got no error")
+	}
+}
+
+// leaveMode in the environment makes TestLeaveServer, run by TestNothingIsLeft, end in that way with servers running.
+const leaveMode = "TESTBED_LEAVE"
+
+func TestLeaveServer(t *testing.T) {
+	mode := os.Getenv(leaveMode)
+	if mode == "" {
+		return // nothing to do in the outer test binary
+	}
+	shared, private := MinIO(t), PrivateMinIO(t)
+	run, err := sharedDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	left, err := json.Marshal(leftBehind{[]int{shared.Pid(), private.Pid()}, []string{shared.Endpoint, private.Endpoint}, run.path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Printf("\nleft=%s\n", left)
+	switch mode {
+	case "fail":
+		t.Fatal("on purpose")
+	case "panic":
+		panic("on purpose")
+	case "hang":
+		select {}
+	}
+}
+
+type leftBehind struct {
+	Pids      []int
+	Endpoints []string
+	RunDir    string
+}
+
+// However a test binary ends, its servers end with it; the data of one that could not clean up is removed by the next.
+func TestNothingIsLeft(t *testing.T) {
+	for _, mode := range []string{"pass", "fail", "panic", "hang"} {
+		t.Run(mode, func(t *testing.T) {
+			binary := Run(t, Command{Path: os.Args[0], Args: []string{"-test.run=^TestLeaveServer$"}, Env: []string{leaveMode + "=" + mode,
+				"LSMTPD_TESTBED_CACHE=" + os.Getenv("LSMTPD_TESTBED_CACHE"), "LSMTPD_TESTBED_REQUIRED=1"}})
+			var left leftBehind
+			if err := json.Unmarshal([]byte(binary.WaitLog(t, "left=(.*)", startTimeout)[1]), &left); err != nil {
+				t.Fatal(err)
+			}
+			if mode == "hang" {
+				if err := binary.Signal(os.Kill); err != nil {
+					t.Fatal(err)
+				}
+			}
+			code := binary.ExitCode(t, patience)
+			if (code == 0) != (mode == "pass") {
+				t.Errorf("exit code of the test binary: got %d", code)
+			}
+			checkEnded(t, left)
+			if err := sweepRunDirs(); err != nil {
+				t.Error(err)
+			}
+			if _, err := os.Stat(left.RunDir); !os.IsNotExist(err) {
+				t.Errorf("the data of the run: got %v, want that it does not exist", err)
+			}
+		})
+	}
+}
+
+func checkEnded(t *testing.T, left leftBehind) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for _, pid := range left.Pids {
+		for alive(pid) && time.Now().Before(deadline) { // a signal takes its time
+			<-tick.C
+		}
+		if alive(pid) {
+			t.Errorf("the server with pid %d still runs", pid)
+		}
+	}
+	for _, endpoint := range left.Endpoints {
+		for listens(endpoint) && time.Now().Before(deadline) {
+			<-tick.C
+		}
+		if listens(endpoint) {
+			t.Errorf("something listens at %s", endpoint)
+		}
+	}
+}
+
+func listens(endpoint string) bool {
+	conn, err := net.Dial("tcp", strings.TrimPrefix(endpoint, "http://"))
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}
+
+func TestPrivateServerEndsWithTest(t *testing.T) {
+	var left leftBehind
+	var dir string
+	t.Run("inner", func(t *testing.T) {
+		s := PrivateMinIO(t)
+		left, dir = leftBehind{Pids: []int{s.Pid()}, Endpoints: []string{s.Endpoint}}, filepath.Dir(s.DataDir)
+	})
+	checkEnded(t, left)
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("its folder: got %v, want that it does not exist", err)
+	}
+}
