@@ -54,6 +54,9 @@ func (b *AMQPBroker) Queue(t testing.TB) string {
 	if err != nil {
 		t.Fatalf("a queue for %s: %v", t.Name(), err)
 	}
+	if b.External() {
+		b.Drain(t, queue) // of what an earlier run left
+	}
 	return queue
 }
 

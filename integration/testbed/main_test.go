@@ -10,14 +10,22 @@ import (
 
 // TestMain lets the test binary play the processes of its own tests: childMode in the environment says which.
 func TestMain(m *testing.M) {
-	mode, ok := os.LookupEnv(childMode)
-	if !ok {
-		Main(m)
+	if mode, ok := os.LookupEnv(childMode); ok {
+		child(mode)
+		return
 	}
-	child(mode)
+	if os.Getenv(leaveMode) != "" {
+		Main(m, MinIOServer)
+	}
+	Main(m)
 }
 
-const childMode = "TESTBED_CHILD"
+const (
+	// childMode is how the test binary as a process of its own tests behaves.
+	childMode = "TESTBED_CHILD"
+	// leaveMode is how a test binary that has servers running ends.
+	leaveMode = "TESTBED_LEAVE"
+)
 
 func child(mode string) {
 	term := make(chan os.Signal, 1)

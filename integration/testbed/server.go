@@ -147,8 +147,10 @@ func (s *Server) Pid() int {
 
 // PeakRSS is that of Process, for the newest process of the server.
 func (s *Server) PeakRSS() (int64, error) {
-	if s.Pid() == 0 {
-		return 0, fmt.Errorf("peak memory of %s: no process of ours", s.name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.proc == nil {
+		return 0, fmt.Errorf("peak memory of %s: %w", s.name, ErrExternal)
 	}
 	return s.proc.PeakRSS()
 }
