@@ -95,12 +95,7 @@ func sharedMinIO() (*S3, error) {
 	return bed.minio.get(func() (*S3, error) {
 		const variable = "LSMTPD_TEST_S3_URL"
 		if external := os.Getenv(variable); external != "" {
-			s := newS3(&Server{name: variable}, external)
-			s.AccessKey, s.SecretKey = os.Getenv("LSMTPD_TEST_S3_ACCESS_KEY"), os.Getenv("LSMTPD_TEST_S3_SECRET_KEY")
-			if err := s.answers(bed.ctx); err != nil {
-				return nil, fmt.Errorf("the S3 server of %s: %w", variable, err)
-			}
-			return s, nil
+			return externalS3(bed.ctx, variable, external)
 		}
 		s, err := startMinIO(bed.ctx)
 		if err == nil {
@@ -108,6 +103,16 @@ func sharedMinIO() (*S3, error) {
 		}
 		return s, err
 	})
+}
+
+// externalS3 is a server at an endpoint from the environment variable called variable.
+func externalS3(ctx context.Context, variable, endpoint string) (*S3, error) {
+	s := newS3(&Server{name: variable}, endpoint)
+	s.AccessKey, s.SecretKey = os.Getenv("LSMTPD_TEST_S3_ACCESS_KEY"), os.Getenv("LSMTPD_TEST_S3_SECRET_KEY")
+	if err := s.answers(ctx); err != nil {
+		return nil, fmt.Errorf("the S3 server of %s: %w", variable, err)
+	}
+	return s, nil
 }
 
 func newS3(server *Server, endpoint string) *S3 {

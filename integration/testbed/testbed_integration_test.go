@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -279,7 +280,7 @@ func TestSharedServerIsRevived(t *testing.T) {
 	}
 }
 
-func TestServerFromEnvironment(t *testing.T) {
+func TestBrokerFromEnvironment(t *testing.T) {
 	b := PrivateArtemis(t)
 	external, err := externalBroker(t.Context(), "VARIABLE", b.URL, &AMQPBroker{Capability: "queue", newQueue: randomQueue})
 	if err != nil {
@@ -290,10 +291,33 @@ func TestServerFromEnvironment(t *testing.T) {
 	if diff := cmp.Diff([]Received{want("m")}, ReceiveRhea(t, external, queue, 1)); diff != "" {
 		t.Errorf("message (-want +got):\n%s", diff)
 	}
-	if err := external.Kill(); err == nil {
-		t.Error("it could be killed")
+	if err := external.Kill(); !errors.Is(err, ErrExternal) {
+		t.Errorf("kill: got %v, want %v", err, ErrExternal)
 	}
 	if _, err := externalBroker(t.Context(), "VARIABLE", "http://127.0.0.1", &AMQPBroker{}); err == nil {
 		t.Error("a URL that is not AMQP's: got no error")
+	}
+}
+
+func TestS3FromEnvironment(t *testing.T) {
+	own := PrivateMinIO(t)
+	t.Setenv("LSMTPD_TEST_S3_ACCESS_KEY", own.AccessKey)
+	t.Setenv("LSMTPD_TEST_S3_SECRET_KEY", "wrong")
+	if _, err := externalS3(t.Context(), "VARIABLE", own.Endpoint); err == nil || !strings.Contains(err.Error(), "VARIABLE") {
+		t.Errorf("wrong secret key: got %v, want an error that names the variable", err)
+	}
+	t.Setenv("LSMTPD_TEST_S3_SECRET_KEY", own.SecretKey)
+	external, err := externalS3(t.Context(), "VARIABLE", own.Endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := external.StoreURL("p"), own.StoreURL("p"); got != want {
+		t.Errorf("store URL: got %s, want %s", got, want)
+	}
+	if err := external.Stop(); !errors.Is(err, ErrExternal) {
+		t.Errorf("stop: got %v, want %v", err, ErrExternal)
+	}
+	if _, err := external.MultipartUploads(); !errors.Is(err, ErrExternal) {
+		t.Errorf("uploads in its files: got %v, want %v", err, ErrExternal)
 	}
 }
