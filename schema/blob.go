@@ -29,33 +29,32 @@ type Stored struct {
 	VersionID *string `json:"versionId"` // nil where the bucket keeps no versions
 }
 
-var errBlobPlace = errors.New("schema: a blob has exactly one of value, inline and url")
+var errBlobPlace = errors.New("a blob has exactly one of value, inline and url")
 
-// MarshalJSON writes the members that the place of the octets asks for.
+// places is in how many places the octets are said to be.
+func (b *Blob) places() int {
+	n := 0
+	for _, set := range []bool{b.Value != nil, b.Inline != nil, b.Stored != nil} {
+		if set {
+			n++
+		}
+	}
+	return n
+}
+
+// MarshalJSON writes the members that the place of the octets asks for, and
+// refuses a blob whose octets are in no place or in several.
 func (b Blob) MarshalJSON() ([]byte, error) {
-	type common struct {
+	if b.places() != 1 {
+		return nil, errBlobPlace
+	}
+	return marshal(struct {
 		Size   int64   `json:"size"`
 		SHA256 *string `json:"sha256"`
-	}
-	c := common{b.Size, b.SHA256}
-	switch {
-	case b.Value != nil && b.Inline == nil && b.Stored == nil:
-		return json.Marshal(struct {
-			common
-			Value string `json:"value"`
-		}{c, *b.Value})
-	case b.Value == nil && b.Inline != nil && b.Stored == nil:
-		return json.Marshal(struct {
-			common
-			Inline []byte `json:"inline"`
-		}{c, b.Inline})
-	case b.Value == nil && b.Inline == nil && b.Stored != nil:
-		return json.Marshal(struct {
-			common
-			Stored
-		}{c, *b.Stored})
-	}
-	return nil, errBlobPlace
+		Value  *string `json:"value,omitempty"`
+		Inline []byte  `json:"inline,omitzero"`
+		*Stored
+	}{b.Size, b.SHA256, b.Value, b.Inline, b.Stored})
 }
 
 // UnmarshalJSON reads a blob and refuses one whose octets are in no place or in several.
@@ -68,22 +67,16 @@ func (b *Blob) UnmarshalJSON(data []byte) error {
 		URL    *string `json:"url"`
 	}
 	if err := json.Unmarshal(data, &j); err != nil {
-		return fmt.Errorf("schema: blob: %w", err)
+		return fmt.Errorf("blob: %w", err)
 	}
 	*b = Blob{Size: j.Size, SHA256: j.SHA256, Value: j.Value, Inline: j.Inline}
 	if j.URL != nil {
 		b.Stored = new(Stored)
 		if err := json.Unmarshal(data, b.Stored); err != nil {
-			return fmt.Errorf("schema: blob: %w", err)
+			return fmt.Errorf("blob: %w", err)
 		}
 	}
-	places := 0
-	for _, set := range []bool{b.Value != nil, b.Inline != nil, b.Stored != nil} {
-		if set {
-			places++
-		}
-	}
-	if places != 1 {
+	if b.places() != 1 {
 		return errBlobPlace
 	}
 	return nil

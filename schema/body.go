@@ -97,7 +97,7 @@ func isInline(p *BodyPart, i int, subtype string) bool {
 	if p.Type != "text/plain" && p.Type != "text/html" && !isInlineMedia(p.Type) {
 		return false
 	}
-	return i == 0 || subtype != "related" && (isInlineMedia(p.Type) || p.Name == nil)
+	return i == 0 || subtype != "related" && (isInlineMedia(p.Type) || p.Name == nil || *p.Name == "")
 }
 
 func isInlineMedia(mediaType string) bool {

@@ -1,6 +1,10 @@
 package schema
 
-import "time"
+import (
+	"iter"
+	"strings"
+	"time"
+)
 
 // ID names version 1 of the published message. It is the value of
 // Message.Schema and of the CloudEvents attribute dataschema.
@@ -105,6 +109,27 @@ type BodyPart struct {
 	SubParts []*BodyPart `json:"subParts"`
 }
 
+// Leaves yields the leaf parts at and below p, in the order of the message.
+// A nil p has none.
+func (p *BodyPart) Leaves() iter.Seq[*BodyPart] {
+	return func(yield func(*BodyPart) bool) { p.yieldLeaves(yield) }
+}
+
+func (p *BodyPart) yieldLeaves(yield func(*BodyPart) bool) bool {
+	if p == nil {
+		return true
+	}
+	if p.SubParts == nil {
+		return yield(p)
+	}
+	for _, sub := range p.SubParts {
+		if !sub.yieldLeaves(yield) {
+			return false
+		}
+	}
+	return true
+}
+
 // BodyProperties are the properties of a body part that RFC 8621 §4.2 returns by default.
 type BodyProperties struct {
 	PartID      *string  `json:"partId"` // IMAP section number, "2.1"; nil on a multipart
@@ -125,6 +150,10 @@ type BodyValue struct {
 	IsEncodingProblem bool   `json:"isEncodingProblem"`
 	IsTruncated       bool   `json:"isTruncated"` // Value does not hold all of the text; the blob does
 }
+
+// Octets is what a blob stands for that has this text as its value: UTF-8 with
+// each LF written as CRLF.
+func (v BodyValue) Octets() []byte { return []byte(strings.ReplaceAll(v.Value, "\n", "\r\n")) }
 
 // Problem is something malformed in a message, and what was made of it.
 type Problem struct {
