@@ -81,14 +81,14 @@ func (s *session) refuse(a *performatives.Attach, err *performatives.Error) {
 	}
 	s.c.log.Info("attach refused", "address", addressOf(a), "error", errorText(err))
 	s.c.send(s.channel, resp)
-	l := &incoming{link: link{s: s, name: a.Name, handle: a.Handle}}
+	l := &incoming{link: link{s: s, handle: a.Handle}}
 	s.links[a.Handle] = l
 	s.sendDetach(l, err)
 }
 
 func (s *session) attachIncoming(a *performatives.Attach, q *queue, script *Script) endpoint {
 	l := &incoming{
-		link:          link{s: s, q: q, name: a.Name, handle: a.Handle},
+		link:          link{s: s, q: q, handle: a.Handle},
 		deliveryCount: a.InitialDeliveryCount,
 		creditLimit:   a.InitialDeliveryCount,
 		second:        a.RcvSettleMode != nil && *a.RcvSettleMode == 1,
@@ -109,7 +109,7 @@ func (s *session) attachOutgoing(a *performatives.Attach, q *queue) endpoint {
 	src.DistributionMode, src.Capabilities = "", capabilities(src.Capabilities)
 	resp.Source = &src
 	l := &outgoing{
-		link:       link{s: s, q: q, name: a.Name, handle: a.Handle},
+		link:       link{s: s, q: q, handle: a.Handle},
 		presettled: a.SndSettleMode != nil && *a.SndSettleMode == 1,
 		largest:    a.MaxMessageSize,
 	}

@@ -15,12 +15,13 @@ import (
 // A Broker is an AMQP 1.0 node whose addresses are queues in memory. Its methods are safe for concurrent use.
 //
 // There is one lock. It guards the queues, the scripts and the state of every connection, session and link, and is never
-// held over a read, a write or a wait.
+// held while a connection is read or written, or anything is waited for. Config.Logger is called under it.
 type Broker struct {
 	cfg Config
 
 	mu          sync.Mutex
 	queues      map[string]*queue
+	octets      int64 // in all queues and incomplete deliveries
 	scripts     map[string]*Script
 	conns       map[*conn]struct{}
 	refusal     *performatives.Error // of new connections; see RefuseConnections

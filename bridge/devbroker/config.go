@@ -47,6 +47,9 @@ type Config struct {
 	// past them a message is rejected with amqp:resource-limit-exceeded. Default: 100000, and 256 MiB.
 	MaxQueueMessages int
 	MaxQueueOctets   int64
+	// MaxOctets bounds what all queues keep, and what has arrived of deliveries that are not complete yet, in octets. Past
+	// it a message is rejected, and a link with half a message detached, with amqp:resource-limit-exceeded. Default: 1 GiB.
+	MaxOctets int64
 
 	// TLS makes every connection begin with a TLS handshake. A client certificate that it verifies is offered
 	// SASL EXTERNAL. Nil: no TLS.
@@ -78,6 +81,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxQueues, 256)
 	setDefault(&c.MaxQueueMessages, 100_000)
 	setDefault(&c.MaxQueueOctets, 256<<20)
+	setDefault(&c.MaxOctets, 1<<30)
 	if c.Properties == nil {
 		c.Properties = map[string]any{"product": "lsmtpd devbroker"}
 	}
@@ -109,6 +113,9 @@ func (c Config) validate() error {
 	need(c.MaxQueues > 0, "MaxQueues is %d, need at least 1", c.MaxQueues)
 	need(c.MaxQueueMessages > 0, "MaxQueueMessages is %d, need at least 1", c.MaxQueueMessages)
 	need(c.MaxQueueOctets > 0, "MaxQueueOctets is %d, need at least 1", c.MaxQueueOctets)
+	need(c.MaxOctets > 0, "MaxOctets is %d, need at least 1", c.MaxOctets)
+	need(c.LinkCredit <= 1<<30, "LinkCredit is %d, need at most %d", c.LinkCredit, 1<<30)
+	need(c.SessionWindow <= 1<<30, "SessionWindow is %d, need at most %d", c.SessionWindow, 1<<30)
 	need(c.Username != "" || c.Password == "", "a Password needs a Username")
 	if _, err := c.open().Encode(); err != nil {
 		errs = append(errs, fmt.Errorf("devbroker: encode Properties: %w", err))

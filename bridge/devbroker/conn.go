@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/absmach/fluxmq/amqp1/frames"
 	"github.com/absmach/fluxmq/amqp1/performatives"
 )
 
@@ -59,6 +60,7 @@ func (c *conn) run() {
 	defer c.nc.Close()
 	if err := c.handshake(); err != nil {
 		c.log.Info("connection refused", "error", err)
+		c.linger()
 		return
 	}
 	c.log.Debug("connection open", "container", c.container, "user", c.user)
@@ -66,7 +68,19 @@ func (c *conn) run() {
 	err := c.readLoop()
 	c.finish(err)
 	c.wg.Wait()
+	if e := (*connError)(nil); errors.As(err, &e) {
+		c.linger()
+	}
 	c.log.Debug("connection ended", "error", err)
+}
+
+// linger lets the peer read what we have written last: to close while octets of the peer are unread would be a TCP reset,
+// which may overtake it.
+func (c *conn) linger() {
+	if w, ok := c.nc.(interface{ CloseWrite() error }); ok && w.CloseWrite() == nil {
+		c.nc.SetReadDeadline(time.Now().Add(closeTimeout))
+		io.Copy(io.Discard, c.nc)
+	}
 }
 
 // readLoop handles frames until the peer's close frame (nil), or an error.
@@ -81,6 +95,9 @@ func (c *conn) readLoop() error {
 		}
 		if err != nil {
 			return err
+		}
+		if frame.Type != frames.FrameTypeAMQP {
+			return &connError{newError(performatives.ErrFramingError, fmt.Sprintf("frame of type %d", frame.Type))}
 		}
 		if frame.IsEmpty() {
 			continue // a heartbeat

@@ -208,7 +208,7 @@ func (r *AttachRule) before(s *session, a *performatives.Attach) bool {
 	case faultReset:
 		s.c.reset()
 	case faultSilence:
-		s.links[a.Handle] = &incoming{link: link{s: s, name: a.Name, handle: a.Handle, detached: true}}
+		s.links[a.Handle] = &incoming{link: link{s: s, handle: a.Handle, detached: true}}
 	default:
 		return false
 	}

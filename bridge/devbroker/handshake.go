@@ -30,18 +30,20 @@ func (c *conn) handshake() error {
 		}
 	}
 	c.br = bufio.NewReaderSize(c.nc, 64<<10)
-	proto, err := frames.ReadProtocolHeader(c.br)
+	proto, err := c.readHeader()
 	if err == nil && proto == frames.ProtoIDSASL {
 		if err := c.authenticate(); err != nil {
 			return err
 		}
-		proto, err = frames.ReadProtocolHeader(c.br)
+		proto, err = c.readHeader()
 	} else if err == nil && c.b.cfg.Username != "" {
-		err = errLogin // AMQP at once, without SASL
+		err = c.wrongHeader(errLogin) // AMQP at once, without SASL
 	}
-	if err != nil || proto != frames.ProtoIDAMQP {
-		frames.WriteProtocolHeader(c.nc, frames.ProtoIDSASL) // what would be right; then the connection is closed (§2.2)
-		return fmt.Errorf("protocol header %d: %w", proto, cmpErr(err, errors.New("not AMQP 1.0")))
+	if err == nil && proto != frames.ProtoIDAMQP {
+		err = c.wrongHeader(fmt.Errorf("protocol %d is not AMQP", proto))
+	}
+	if err != nil {
+		return err
 	}
 	if err := frames.WriteProtocolHeader(c.nc, frames.ProtoIDAMQP); err != nil {
 		return err
@@ -49,12 +51,21 @@ func (c *conn) handshake() error {
 	return c.open()
 }
 
-// cmpErr returns the first of its arguments that is an error.
-func cmpErr(a, b error) error {
-	if a != nil {
-		return a
+// readHeader reads a protocol header.
+func (c *conn) readHeader() (proto byte, err error) {
+	if _, err := c.br.Peek(frames.ProtoHeaderSize); err != nil {
+		return 0, fmt.Errorf("read the protocol header: %w", err)
 	}
-	return b
+	if proto, err = frames.ReadProtocolHeader(c.br); err != nil {
+		return 0, c.wrongHeader(err)
+	}
+	return proto, nil
+}
+
+// wrongHeader answers a protocol header that will not do with the one that would, before the connection is closed (§2.2).
+func (c *conn) wrongHeader(cause error) error {
+	frames.WriteProtocolHeader(c.nc, frames.ProtoIDSASL)
+	return cause
 }
 
 // authenticate does the SASL exchange. It returns nil only after an outcome of ok.

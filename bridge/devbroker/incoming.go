@@ -39,14 +39,20 @@ func (l *incoming) transfer(t *transfer, payload []byte) error {
 	}
 	d := l.current
 	if t.aborted {
-		l.current = nil
+		l.takeCurrent()
 		d.forget()
 		return nil
 	}
-	if largest := l.s.c.b.cfg.MaxMessageSize; uint64(len(d.octets)+len(payload)) > largest {
+	b := l.s.c.b
+	if largest := b.cfg.MaxMessageSize; uint64(len(d.octets)+len(payload)) > largest {
 		l.s.sendDetach(l, newError(performatives.ErrMessageSizeExceeded, fmt.Sprintf("a message of more than %d octets", largest)))
 		return nil
 	}
+	if t.More && b.octets+int64(len(payload)) > b.cfg.MaxOctets {
+		l.s.sendDetach(l, newError(performatives.ErrResourceLimitExceeded, fmt.Sprintf("the node keeps no more than %d octets", b.cfg.MaxOctets)))
+		return nil
+	}
+	b.octets += int64(len(payload))
 	d.octets = append(d.octets, payload...)
 	d.settled = d.settled || t.Settled
 	if d.rule.cuts(len(d.octets)) {
@@ -55,10 +61,21 @@ func (l *incoming) transfer(t *transfer, payload []byte) error {
 		return nil
 	}
 	if !t.More {
-		l.current = nil
-		d.complete()
+		d.complete(l.takeCurrent())
 	}
 	return nil
+}
+
+// takeCurrent ends the delivery under way, if there is one, and returns what has arrived of it.
+func (l *incoming) takeCurrent() []byte {
+	d := l.current
+	if d == nil {
+		return nil
+	}
+	octets := d.octets
+	l.current, d.octets = nil, nil
+	l.s.c.b.octets -= int64(len(octets))
+	return octets
 }
 
 // start begins the delivery that t is the first frame of.
@@ -86,16 +103,16 @@ func (l *incoming) start(t *transfer) (ok bool, err error) {
 }
 
 // complete stores the message and does what the script says, at once or when its time has come.
-func (d *inDelivery) complete() {
+func (d *inDelivery) complete(octets []byte) {
 	q, c := d.l.q, d.l.s.c
 	f, stored := d.rule.plan()
-	sections, err := sectionsOf(d.octets)
+	sections, err := sectionsOf(octets)
 	if err != nil {
 		f, stored = rejection(performatives.ErrDecodeError, err.Error()), false
 	}
-	d.log.arrived(messageID(sections), len(d.octets))
+	d.log.arrived(messageID(sections), len(octets))
 	if stored {
-		m := &storedMessage{id: messageID(sections), octets: d.octets, settled: d.settled}
+		m := &storedMessage{id: messageID(sections), octets: octets, settled: d.settled}
 		if q.put(m) {
 			d.message = m
 			d.log.stored()
@@ -103,7 +120,6 @@ func (d *inDelivery) complete() {
 			f = rejection(performatives.ErrResourceLimitExceeded, fmt.Sprintf("the queue %q is full", q.address))
 		}
 	}
-	d.octets = nil
 	if d.rule != nil && (d.rule.after > 0 || d.rule.when != nil) {
 		after, when := d.rule.after, d.rule.when
 		c.wg.Go(func() { d.decideLater(f, after, when) })
@@ -227,5 +243,5 @@ func (l *incoming) drop() {
 			delete(l.s.unsettledIn, id)
 		}
 	}
-	l.current = nil
+	l.takeCurrent()
 }

@@ -174,6 +174,7 @@ func TestFullQueueRejects(t *testing.T) {
 	}{
 		{"messages", Config{MaxQueueMessages: 2}},
 		{"octets", Config{MaxQueueOctets: 3*int64(len(octets)) - 1}},
+		{"octets of all queues", Config{MaxOctets: 3*int64(len(octets)) - 1}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			b, url := Start(t, tc.cfg)
@@ -187,6 +188,9 @@ func TestFullQueueRejects(t *testing.T) {
 			b.Purge("in")
 			mustAccept(t, s, numbered(4))
 			wantIDs(t, b, "in", "msg-4")
+			if b.Purge("in"); b.octets != 0 {
+				t.Errorf("octets after the purge: got %d, want 0", b.octets)
+			}
 		})
 	}
 }

@@ -35,13 +35,15 @@ func newQueue(b *Broker, address string) *queue {
 
 // put appends m, unless the queue is full.
 func (q *queue) put(m *storedMessage) bool {
-	if len(q.kept) >= q.b.cfg.MaxQueueMessages || q.octets+int64(len(m.octets)) > q.b.cfg.MaxQueueOctets {
+	size := int64(len(m.octets))
+	if len(q.kept) >= q.b.cfg.MaxQueueMessages || q.octets+size > q.b.cfg.MaxQueueOctets || q.b.octets+size > q.b.cfg.MaxOctets {
 		return false
 	}
 	q.seq++
 	m.seq = q.seq
 	q.kept[m.seq] = m
-	q.octets += int64(len(m.octets))
+	q.octets += size
+	q.b.octets += size
 	q.makeReady(m)
 	return true
 }
@@ -78,8 +80,7 @@ func (q *queue) makeReady(m *storedMessage) {
 // remove forgets an acquired message for good.
 func (q *queue) remove(m *storedMessage) {
 	if m.acquired && q.kept[m.seq] == m {
-		delete(q.kept, m.seq)
-		q.octets -= int64(len(m.octets))
+		q.drop(m)
 		q.b.notify()
 	}
 }
@@ -87,11 +88,16 @@ func (q *queue) remove(m *storedMessage) {
 // purge forgets what nobody has acquired.
 func (q *queue) purge() {
 	for _, m := range q.ready {
-		delete(q.kept, m.seq)
-		q.octets -= int64(len(m.octets))
+		q.drop(m)
 	}
 	q.ready = nil
 	q.b.notify()
+}
+
+func (q *queue) drop(m *storedMessage) {
+	delete(q.kept, m.seq)
+	q.octets -= int64(len(m.octets))
+	q.b.octets -= int64(len(m.octets))
 }
 
 func (q *queue) messages() []Message {

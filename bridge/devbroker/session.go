@@ -39,7 +39,6 @@ type endpoint interface {
 type link struct {
 	s        *session
 	q        *queue // nil when the attach was refused
-	name     string
 	handle   uint32 // the same in both directions
 	detached bool   // our detach is sent: all but the peer's is ignored
 }
