@@ -1,6 +1,7 @@
 package extract
 
 import (
+	"bytes"
 	"strings"
 
 	_ "github.com/emersion/go-message/charset" // names in charsets other than UTF-8
@@ -48,7 +49,7 @@ func strictAddresses(value string) ([]schema.EmailAddress, bool) {
 		if !isValid(a.Name) || strings.Contains(a.Name, "\uFFFD") || strings.Contains(a.Name, "=?") || !isValid(a.Address) {
 			return nil, false
 		}
-		list = append(list, newAddress(a.Name, a.Address))
+		list = append(list, newAddress(a.Name, addrSpec(a.Address)))
 	}
 	return list, true
 }
@@ -61,85 +62,116 @@ func newAddress(name, email string) schema.EmailAddress {
 	return a
 }
 
+// addrSpec gives the local part of an address its quotes back where it needs them (RFC 5322 §3.4.1).
+func addrSpec(address string) string {
+	local, domain := address[:max(strings.LastIndexByte(address, '@'), 0)], address[strings.LastIndexByte(address, '@')+1:]
+	if !strings.ContainsAny(local, " \t()<>[]:;@\\,\"") {
+		return address
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(local) + `"@` + domain
+}
+
 // lenientAddresses reads a list of addresses that breaks RFC 5322 somewhere.
 // Whole is false where something of it is no address. Its cost is linear.
 func lenientAddresses(s string) (list []schema.EmailAddress, whole bool) {
-	whole = true
-	var item addressItem
-	add := func() {
-		a, ok := item.address()
-		if ok {
-			list = append(list, a)
-		} else if !item.empty() {
-			whole = false
-		}
-		item = addressItem{}
-	}
-	comments := strings.LastIndexByte(s, ')')
+	l := addressList{whole: true}
+	comments, quotes := strings.LastIndexByte(s, ')'), true
 	for i := 0; i < len(s); {
 		switch c := s[i]; {
-		case c == '"':
+		case c == '"' && quotes:
 			value, n, closed := unquote(s[i:])
 			if !closed {
-				whole = false
-				i++
-				continue
+				l.whole, quotes = false, false
+				n = 1
 			}
-			item.quote(value, s[i:i+n])
+			l.item.quote(value, s[i:i+n])
 			i += n
 		case c == '(' && i < comments:
 			n := commentLength(s[i:])
-			item.comment = strings.Trim(s[i:i+n], "()")
+			l.item.comment = strings.Trim(s[i:i+n], "()")
 			i += n
 		case c == '<':
 			n := strings.IndexAny(s[i+1:], "><")
 			if n < 0 {
 				n = len(s) - i - 1
-				whole = false
+				l.whole = false
 			}
-			item.angle(s[i+1 : i+1+n])
-			i = min(i+1+n, len(s))
-			if i < len(s) && s[i] == '>' {
-				i++
-			}
-		case c == ':' && !item.bracketed && !strings.Contains(item.text(), "@"):
-			item = addressItem{} // the name of a group
+			l.item.angle(s[i+1 : i+1+n])
+			i += 1 + n
+		case c == '>':
+			i++
+		case c == ':' && !l.item.bracketed && !l.item.at:
+			l.item = addressItem{} // the name of a group
 			i++
 		case c == ',' || c == ';':
-			add()
+			l.add(c)
 			i++
 		default:
-			n := strings.IndexAny(s[i+1:], "\"(<:,;")
+			n := strings.IndexAny(s[i+1:], "\"(<>:,;")
 			if n < 0 {
 				n = len(s) - i - 1
 			}
-			item.write(s[i : i+1+n])
+			l.item.write(s[i : i+1+n])
 			i += 1 + n
 		}
 	}
-	add()
-	return list, whole
+	l.add(';')
+	return l.list, l.whole
+}
+
+// addressList collects the addresses of a field.
+type addressList struct {
+	list  []schema.EmailAddress
+	whole bool
+	item  addressItem
+	held  string // an item that is no address, before a comma: the family name in "Doe, Jo <j@example.org>"
+}
+
+// add ends the current item at a separator.
+func (l *addressList) add(separator byte) {
+	item := l.item
+	l.item = addressItem{}
+	if l.held != "" && item.bracketed {
+		item.words = append([]byte(l.held+", "), bytes.TrimSpace(item.words)...)
+		l.held, l.whole = "", false
+	}
+	if l.held != "" {
+		l.append(addressItem{words: []byte(l.held), literal: []byte(l.held)})
+		l.held = ""
+	}
+	if separator == ',' && !item.bracketed && !item.at {
+		l.held = string(bytes.TrimSpace(item.literal))
+		return
+	}
+	l.append(item)
+}
+
+func (l *addressList) append(item addressItem) {
+	if a, ok := item.address(); ok {
+		l.list = append(l.list, a)
+	} else if !item.empty() {
+		l.whole = false
+	}
 }
 
 // addressItem is what stands between two commas of an address list.
 type addressItem struct {
-	words     strings.Builder // outside of angle brackets, quotes undone
-	literal   strings.Builder // the same with quotes
-	email     string          // in angle brackets
+	words     []byte // outside of angle brackets, quotes undone
+	literal   []byte // the same with quotes
+	at        bool   // there is an "@" in it
+	email     string // in angle brackets
 	bracketed bool
 	comment   string
 }
 
-func (a *addressItem) text() string { return a.literal.String() }
-
 func (a *addressItem) write(s string) {
-	a.words.WriteString(s)
-	a.literal.WriteString(s)
+	a.quote(s, s)
 }
 
 func (a *addressItem) quote(value, literal string) {
-	a.words.WriteString(value)
-	a.literal.WriteString(literal)
+	a.words = append(a.words, value...)
+	a.literal = append(a.literal, literal...)
+	a.at = a.at || strings.Contains(literal, "@")
 }
 
 func (a *addressItem) angle(s string) {
@@ -152,7 +184,7 @@ func (a *addressItem) angle(s string) {
 }
 
 func (a *addressItem) empty() bool {
-	return !a.bracketed && strings.TrimSpace(a.text()) == ""
+	return !a.bracketed && len(bytes.TrimSpace(a.literal)) == 0
 }
 
 // address makes an address of the item; ok is false where there is none in it.
@@ -161,9 +193,9 @@ func (a *addressItem) address() (address schema.EmailAddress, ok bool) {
 		if a.email == "" {
 			return address, false
 		}
-		return newAddress(decodeText(a.words.String()), strings.Join(strings.Fields(a.email), "")), true
+		return newAddress(decodeText(string(a.words)), strings.Join(strings.Fields(a.email), "")), true
 	}
-	text := strings.TrimSpace(a.text())
+	text := strings.TrimSpace(string(a.literal))
 	if text == "" {
 		return address, false
 	}

@@ -118,11 +118,12 @@ func parseDate(value string) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	t, err := mail.ParseDate(s)
-	for _, layout := range dateLayouts {
-		if err == nil {
-			break
-		}
-		t, err = time.Parse(layout, plainDate(s))
+	if err != nil {
+		s = plainDate(s)
+		t, err = mail.ParseDate(s)
+	}
+	for i := 0; i < len(dateLayouts) && err != nil; i++ {
+		t, err = time.Parse(dateLayouts[i], s)
 	}
 	if err != nil {
 		return time.Time{}, false

@@ -109,6 +109,11 @@ func (p *parameters) next(s string) (rest string) {
 
 // value reads the value of the parameter name that s begins with.
 func (p *parameters) value(name, s string) (value, rest string) {
+	if strings.HasPrefix(s, "(") {
+		if after := strings.TrimLeft(s[commentLength(s):], " \t"); strings.HasPrefix(after, `"`) {
+			s = after
+		}
+	}
 	if !strings.HasPrefix(s, `"`) {
 		return p.unquoted(name, s)
 	}
@@ -122,15 +127,17 @@ func (p *parameters) value(name, s string) (value, rest string) {
 		return strings.TrimSpace(strings.Trim(s[:n], `"`)), s[n:]
 	}
 	rest = strings.TrimLeft(s[n:], " \t")
+	all := []string{value}
 	for strings.HasPrefix(rest, `"`) { // encoded words in a quoted string each
 		more, n, closed := unquote(rest)
 		if !closed {
 			break
 		}
 		p.repaired("several quoted strings in " + name)
-		value += " " + more
+		all = append(all, more)
 		rest = strings.TrimLeft(rest[n:], " \t")
 	}
+	value = strings.Join(all, " ")
 	for strings.HasPrefix(rest, "(") {
 		rest = strings.TrimLeft(rest[commentLength(rest):], " \t")
 	}

@@ -91,6 +91,9 @@ func (r *Reader) Close() {
 	mem := r.mem
 	r.mem, r.buf, r.prefix, r.cur = nil, nil, nil, nil
 	r.pos, r.end = 0, 0
+	if cap(mem.header) > maxHeaderKept {
+		mem.header = nil
+	}
 	bufferPool.Put(mem)
 }
 

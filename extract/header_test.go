@@ -1,0 +1,253 @@
+package extract
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"lsmtpd/schema"
+)
+
+func TestHeaderBlock(t *testing.T) {
+	tests := []struct {
+		name, message string
+		limit         int64
+		fields        string // Name=Value, separated by |
+		body          string
+		exact         bool
+		codes         string
+	}{
+		{name: "exact", message: "A: b\r\nC:\r\n\td\r\n e\r\n\r\nbody", fields: "A= b|C=\r\n\td\r\n e", body: "body", exact: true},
+		{name: "no fields", message: "\r\nbody", fields: "", body: "body", exact: true},
+		{name: "no blank line", message: "A: b\r\n", fields: "A= b"},
+		{name: "no line end", message: "A: b", fields: "A= b"},
+		{name: "LF", message: "A: b\n\nbody", fields: "A= b", body: "body"},
+		{name: "mixed line ends", message: "A: b\nC: d\r\n\r\nbody", fields: "A= b|C= d", body: "body"},
+		{name: "doubled CR", message: "A: b\r\r\n\r\r\nbody", fields: "A= b\r", body: "body"},
+		{name: "NUL", message: "A: b\x00c\r\n\r\n", fields: "A= bc"},
+		{name: "8-bit", message: "A: \xe4\r\nB: ä\r\n\r\n", fields: "A= \uFFFD|B= ä"},
+		{name: "blank before the colon", message: "Subject : x\r\n\r\n", fields: "Subject= x"},
+		{name: "line without colon", message: "A: b\r\nno colon\r\n folded\r\nC: d\r\n\r\nbody", fields: "A= b|C= d", body: "body", codes: "header-syntax"},
+		{name: "last line without colon", message: "A: b\r\nno colon\r\n\r\nbody", fields: "A= b", body: "body", codes: "header-syntax"},
+		{name: "body without blank line", message: "A: b\r\nno colon\r\nmore", fields: "A= b", body: "no colon\r\nmore", codes: "missing-blank-line"},
+		{name: "odd names", message: "A B: c\r\nÄ: d\r\n\xe4: e\r\n: f\r\n\r\nbody", fields: "A B= c|Ä= d|\uFFFD= e", body: "body", codes: "header-syntax"},
+		{name: "control character in a name", message: "A: b\r\nB\x01: c\r\nC: d\r\n\r\n", fields: "A= b|C= d", codes: "header-syntax"},
+		{name: "leading blank", message: " Subject: x\r\nA: b\r\n\r\nbody", fields: "Subject= x|A= b", body: "body"},
+		{name: "leading empty lines", message: "\r\n\r\nReceived: x\r\n\r\nbody", fields: "Received= x", body: "body", codes: "leading-blank-lines"},
+		{name: "empty header, body like a field", message: "\r\nHello: x\r\n\r\nbody", body: "Hello: x\r\n\r\nbody", exact: true},
+		{name: "mbox line", message: "From a@b Mon Jan  2 15:04:05 2006\r\nA: b\r\n\r\nbody", fields: "A= b", body: "body", codes: "mbox-from"},
+		{name: "quoted mbox line", message: ">From a@b Mon Jan  2 15:04:05 2006\nA: b\n\nbody", fields: "A= b", body: "body", codes: "mbox-from"},
+		{name: "From with a blank", message: "From : a@b\r\n\r\n", fields: "From= a@b"},
+		{name: "no header at all", message: "Dear all,\r\nplease\r\n\r\nregards", body: "Dear all,\r\nplease\r\n\r\nregards", codes: "missing-header"},
+		{name: "first line no field", message: "garbage\r\nSubject: x\r\n\r\nbody", fields: "Subject= x", body: "body", codes: "header-syntax"},
+		{name: "fold of blanks only", message: "A: b\r\n \r\nC: d\r\n\r\nbody", fields: "A= b\r\n |C= d", body: "body", exact: true},
+		{name: "at the limit", limit: 14, message: "A: b\r\nCC: d\r\n\r\nbody", fields: "A= b", body: "body", codes: "header-too-large"},
+		{name: "exactly the limit", limit: 15, message: "A: b\r\nCC: d\r\n\r\nbody", fields: "A= b|CC= d", body: "body", exact: true},
+		{name: "far over the limit", limit: 8, message: "A: b\r\nCC: d\r\n e\r\nF: g\r\n\r\nbody", fields: "A= b", body: "body", codes: "header-too-large"},
+		{name: "long line over the limit", limit: 100, message: "A: b\r\nC: " + strings.Repeat("d", 200000) + "\r\n\r\nbody", fields: "A= b", body: "body", codes: "header-too-large"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := mustRead(t, tt.message, Limits{MaxHeaderBytes: tt.limit})
+			var fields []string
+			for _, f := range got.Email.Headers {
+				fields = append(fields, f.Name+"="+f.Value)
+			}
+			if f := strings.Join(fields, "|"); f != tt.fields || got.Parts[0] != tt.body || got.Exact != tt.exact || got.codes() != tt.codes {
+				t.Errorf("%.200q:\ngot  %q body %q exact %v [%s]\nwant %q body %q exact %v [%s]", tt.message,
+					f, got.Parts[0], got.Exact, got.codes(), tt.fields, tt.body, tt.exact, tt.codes)
+			}
+			if got.Raw+got.Rest+got.Parts[0] != tt.message {
+				t.Errorf("%.200q: header block %q, rest %.200q and body are not the message", tt.message, got.Raw, got.Rest)
+			}
+			if l := int64(len(got.Raw)); tt.limit > 0 && l > tt.limit {
+				t.Errorf("%.200q: Raw has %d octets, more than %d", tt.message, l, tt.limit)
+			}
+		})
+	}
+}
+
+// describe reads one header field.
+func describe(t *testing.T, field string) (schema.Email, string) {
+	t.Helper()
+	got := mustRead(t, field+"\r\n\r\n", Limits{})
+	return got.Email, got.codes()
+}
+
+func TestSubject(t *testing.T) {
+	tests := []struct{ name, value, want string }{
+		{"plain", " hello", "hello"},
+		{"empty", "", ""},
+		{"folded", " a\r\n\tb", "a\tb"},
+		{"UTF-8", " Grüße", "Grüße"},
+		{"windows-1252", " Gr\xfc\xdfe \x80", "Grüße €"},
+		{"NUL", " a\x00b", "ab"},
+		{"encoded word", " =?utf-8?Q?Gr=C3=BC=C3=9Fe_an?= alle", "Grüße an alle"},
+		{"base64 word", " =?UTF-8?B?R3LDvMOfZQ==?=", "Grüße"},
+		{"base64 without padding", " =?UTF-8?B?R3LDvMOfZQ?=", "Grüße"},
+		{"adjacent words", " =?utf-8?q?a?=\r\n =?utf-8?q?b?= c", "ab c"},
+		{"character split between words", " =?utf-8?q?=C3?= =?utf-8?b?vA==?=", "ü"},
+		{"no blank between words", " =?utf-8?q?a?==?utf-8?q?b?=x", "abx"},
+		{"blanks inside a word", " =?utf-8?q?a b c?=", "a b c"},
+		{"question mark inside a word", " =?utf-8?q?what?!?=", "what?!"},
+		{"language", " =?utf-8*en?q?a?=", "a"},
+		{"iso-2022-jp", " =?iso-2022-jp?B?GyRCJCIbKEI=?=", "あ"},
+		{"iso-2022-kr", " =?iso-2022-kr?B?GyQpQw4wIQ8=?=", "가"},
+		{"unknown charset", " =?x-none?q?a=E4?=", "aä"},
+		{"unknown charset, UTF-8", " =?x-none?q?=C3=A4?=", "ä"},
+		{"octets that do not fit", " =?utf-8?q?a=E4b?=", "a\uFFFDb"},
+		{"not closed", " =?utf-8?q?abc", "=?utf-8?q?abc"},
+		{"not closed, then one", " =?utf-8?q?abc =?utf-8?q?d?=", "=?utf-8?q?abc d"},
+		{"unknown letter", " =?utf-8?x?abc?=", "=?utf-8?x?abc?="},
+		{"no word", " =?=?", "=?=?"},
+		{"decomposed", " u\u0308", "ü"},
+		{"NUL in a word", " =?utf-8?q?a=00b?=", "ab"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			e, codes := describe(t, "Subject:"+tt.value)
+			if str(e.Subject) != tt.want || codes != "" {
+				t.Errorf("Subject:%s: got %q [%s], want %q", tt.value, str(e.Subject), codes, tt.want)
+			}
+		})
+	}
+	if e, _ := describe(t, "X: y"); e.Subject != nil {
+		t.Errorf("no Subject: got %q, want nil", *e.Subject)
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	tests := []struct{ name, value, want, codes string }{
+		{"plain", " a@b.org", "a@b.org", ""},
+		{"name", ` "Doe, J." <j@b.org>, x y <z@b.org>`, "Doe, J. <j@b.org>|x y <z@b.org>", ""},
+		{"encoded", " =?utf-8?q?J=C3=BCrgen?= <j@b.org>", "Jürgen <j@b.org>", ""},
+		{"encoded in quotes", ` "=?utf-8?q?J=C3=BCrgen?=" <j@b.org>`, "Jürgen <j@b.org>", ""},
+		{"encoded, other charset", " =?iso-2022-kr?B?GyQpQw4wIQ8=?= <j@b.org>", "가 <j@b.org>", ""},
+		{"encoded, unknown charset", " =?x-none?q?a?= <j@b.org>", "a <j@b.org>", ""},
+		{"8-bit name", " J\xfcrgen <j@b.org>", "Jürgen <j@b.org>", ""},
+		{"group", " friends: a@b.org, C <c@b.org>;, d@b.org", "a@b.org|C <c@b.org>|d@b.org", ""},
+		{"empty group", " undisclosed-recipients:;", "", ""},
+		{"comment as name", " j@b.org (Jo)", "Jo <j@b.org>", ""},
+		{"comment as name, otherwise odd", " j@b.org (Jo), ,", "Jo <j@b.org>", ""},
+		{"no bracket closed", " Jo <j@b.org", "Jo <j@b.org>", "address-syntax"},
+		{"dots and blanks in the name", " Dr. Jo (x) D. <j@b.org>", "Dr. Jo D. <j@b.org>", ""},
+		{"comma in the name", " Doe, Jo <j@b.org>", "Doe, Jo <j@b.org>", "address-syntax"},
+		{"at sign in the name", " j@b.org <j@b.org>", "j@b.org <j@b.org>", ""},
+		{"no domain", " root", "root", ""},
+		{"quoted local part", ` "a b"@c.org`, `"a b"@c.org`, ""},
+		{"route", " <@x,@y:a@b.org>", "a@b.org", ""},
+		{"semicolons between", " a@b.org; c@d.org", "a@b.org|c@d.org", ""},
+		{"name without comma", " Jo j@b.org", "Jo <j@b.org>", ""},
+		{"null", " <>", "", "address-syntax"},
+		{"nothing", "", "", ""},
+		{"words", " not an address", "", "address-syntax"},
+		{"unclosed quote", ` "Jo <j@b.org>`, "Jo <j@b.org>", "address-syntax"},
+		{"two brackets", " Jo <a@b.org> <c@d.org>", "Jo <a@b.org>", ""},
+		{"doubled brackets", " Jo <<a@b.org>>", "Jo <a@b.org>", ""},
+		{"folded", " a@b.org,\r\n c@d.org", "a@b.org|c@d.org", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			e, codes := describe(t, "To:"+tt.value)
+			var list []string
+			for _, a := range e.To {
+				if a.Name != nil {
+					list = append(list, *a.Name+" <"+a.Email+">")
+				} else {
+					list = append(list, a.Email)
+				}
+			}
+			if got := strings.Join(list, "|"); got != tt.want || codes != tt.codes {
+				t.Errorf("To:%s: got %q [%s], want %q [%s]", tt.value, got, codes, tt.want, tt.codes)
+			}
+		})
+	}
+}
+
+func TestMessageIDs(t *testing.T) {
+	tests := []struct{ name, value, want, codes string }{
+		{"one", " <a@b>", "a@b", ""},
+		{"several, comments", " <a@b> (c)\r\n <d@e>,<f>", "a@b|d@e|f", ""},
+		{"blank inside", " <a @b>", "a@b", ""},
+		{"no brackets", " a@b", "a@b", ""},
+		{"not closed", " <a@b", "a@b", ""},
+		{"empty", " <>", "", "message-id-syntax"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			e, codes := describe(t, "References:"+tt.value)
+			if got := strings.Join(e.References, "|"); got != tt.want || codes != tt.codes {
+				t.Errorf("References:%s: got %q [%s], want %q [%s]", tt.value, got, codes, tt.want, tt.codes)
+			}
+		})
+	}
+}
+
+func TestDate(t *testing.T) {
+	tests := []struct{ value, want string }{
+		{"Mon, 2 Jan 2006 15:04:05 -0700", "2006-01-02T15:04:05-07:00"},
+		{"2 Jan 2006 15:04 +0100 (CET)", "2006-01-02T15:04:00+01:00"},
+		{"Mon, 02 Jan 06 15:04:05 GMT", "2006-01-02T15:04:05Z"},
+		{"Mon,  2 Jan 2006\r\n 15:04:05 GMT", "2006-01-02T15:04:05Z"},
+		{"Mon Jan  2 15:04:05 2006", "2006-01-02T15:04:05Z"},
+		{"Mon, 2 Jan 2006 15:04:05 GMT+0200", "2006-01-02T15:04:05+02:00"},
+		{"Mon, 2 Jan 2006 15:04:05 +02:00", "2006-01-02T15:04:05+02:00"},
+		{"Monday, 2 Jan 2006 15:04:05 +0200", "2006-01-02T15:04:05+02:00"},
+		{"2006-01-02T15:04:05Z", "2006-01-02T15:04:05Z"},
+		{"2006-01-02 15:04:05 +0200", "2006-01-02T15:04:05+02:00"},
+		{"Mon, 2 Jan 2006 15:04:05", "2006-01-02T15:04:05Z"},
+		{"Mon, 2 Jan 0000 15:04:05 +0000", ""},
+		{"Mon, 2 Jan 2006 15:04:05 +9900", ""},
+		{"Fri, 31 Dec 9999 23:59:59 -1200", ""},
+		{"yesterday", ""},
+		{"", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.value, func(t *testing.T) {
+			e, codes := describe(t, "Date: "+tt.value)
+			got, wantCodes := "", ""
+			if e.SentAt != nil {
+				got = e.SentAt.Format(time.RFC3339)
+				if _, err := json.Marshal(e.SentAt); err != nil {
+					t.Errorf("Date: %s: %v", tt.value, err)
+				}
+			} else {
+				wantCodes = CodeDateSyntax
+			}
+			if got != tt.want || codes != wantCodes {
+				t.Errorf("Date: %s: got %q [%s], want %q [%s]", tt.value, got, codes, tt.want, wantCodes)
+			}
+		})
+	}
+}
+
+func TestRepeatedFields(t *testing.T) {
+	e, codes := describe(t, "Subject: a\r\nsubject: b\r\nTo: x@y\r\nTO: z@y")
+	if str(e.Subject) != "b" || len(e.To) != 1 || e.To[0].Email != "z@y" || codes != "duplicate-field duplicate-field" {
+		t.Errorf("got subject %q, to %v [%s], want the last of each", str(e.Subject), e.To, codes)
+	}
+}
+
+func TestProblemsAreBounded(t *testing.T) {
+	var b strings.Builder
+	for range 300 {
+		b.WriteString("--x\r\nContent-Transfer-Encoding: " + strings.Repeat("\xe4\x01", 500) + "\r\n\r\n\r\n")
+	}
+	got := mustRead(t, mixed(b.String(), "--x--"), Limits{})
+	if n := len(got.Problems); n != maxProblems+1 {
+		t.Fatalf("got %d problems, want %d", n, maxProblems+1)
+	}
+	want := schema.Problem{Code: CodeMore, Detail: fmt.Sprintf("%d more problems are not listed", 300-maxProblems)}
+	if d := cmp.Diff(want, got.Problems[maxProblems]); d != "" {
+		t.Errorf("the last problem (-want +got):\n%s", d)
+	}
+	for _, p := range got.Problems {
+		if len(p.Detail) > maxProblemDetail || strings.ContainsAny(p.Detail, "\x01\r\n") {
+			t.Errorf("detail %q", p.Detail)
+		}
+	}
+}
