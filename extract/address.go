@@ -2,6 +2,7 @@ package extract
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	_ "github.com/emersion/go-message/charset" // names in charsets other than UTF-8
@@ -202,16 +203,11 @@ func (a *addressItem) address() (address schema.EmailAddress, ok bool) {
 	if !strings.ContainsAny(text, " \t") {
 		return newAddress(decodeText(a.comment), text), true
 	}
-	name, email := "", ""
-	for _, word := range strings.Fields(text) {
-		if strings.Contains(word, "@") && email == "" {
-			email = word
-		} else {
-			name += " " + word
-		}
-	}
-	if email == "" {
+	words := strings.Fields(text)
+	i := slices.IndexFunc(words, func(w string) bool { return strings.Contains(w, "@") })
+	if i < 0 {
 		return address, false
 	}
-	return newAddress(decodeText(name), email), true
+	email := words[i]
+	return newAddress(decodeText(strings.Join(slices.Delete(words, i, i+1), " ")), email), true
 }

@@ -77,6 +77,7 @@ func (r *Reader) delimiterAt(at, end int, eof bool) (d delimiter, more bool) {
 	} else if !eof {
 		return none, true
 	}
+	r.work += int64(len(line))
 	d = r.lookUp(bytes.TrimRight(line, " \t\r\n")[2:])
 	d.start, d.end = at, at+len(line)
 	return d, false
@@ -171,6 +172,7 @@ func (r *Reader) nextDelimiter(from, end int, eof bool) (contentEnd int, d delim
 		i += at
 		d, more = r.delimiterAt(i+1, end, eof)
 		if more || d.level >= 0 {
+			r.work += int64(i - from)
 			if i > from && b[i-1] == '\r' {
 				i--
 			}
@@ -178,6 +180,7 @@ func (r *Reader) nextDelimiter(from, end int, eof bool) (contentEnd int, d delim
 		}
 		at = i + len(lineDashes)
 	}
+	r.work += int64(end - from)
 	if eof {
 		return end, delimiter{level: -1}, false
 	}

@@ -117,7 +117,10 @@ func parseDate(value string) (time.Time, bool) {
 	if len(s) > maxDate {
 		return time.Time{}, false
 	}
-	t, err := mail.ParseDate(s)
+	t, err := time.Parse("Mon, 2 Jan 2006 15:04:05 -0700", s) // nearly all
+	if err != nil {
+		t, err = mail.ParseDate(s)
+	}
 	if err != nil {
 		s = plainDate(s)
 		t, err = mail.ParseDate(s)

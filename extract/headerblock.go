@@ -44,7 +44,9 @@ func (r *Reader) headerPiece() (piece []byte, blank bool, err error) {
 			}
 		}
 		b := r.buf[r.pos:r.end]
-		if i := bytes.IndexByte(b, '\n'); i >= 0 {
+		i := bytes.IndexByte(b, '\n')
+		if r.work += int64(len(b)); i >= 0 {
+			r.work += int64(i + 1 - len(b))
 			b = b[:i+1]
 		} else if !r.atEOF() && len(b) < maxHeaderLine {
 			if err := r.fill(); err != nil && err != io.EOF {
