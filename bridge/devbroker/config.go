@@ -37,7 +37,7 @@ type Config struct {
 
 	// MaxConnections bounds the connections; one more is closed at once. Default: 256.
 	MaxConnections int
-	// MaxSessions bounds the sessions of a connection, at least 2; it is announced as channel-max. Default: 64.
+	// MaxSessions bounds the sessions of a connection; it is announced as channel-max. Default: 64.
 	MaxSessions int
 	// MaxLinks bounds the links of a session, at least 2; it is announced as handle-max. Default: 64.
 	MaxLinks int
@@ -108,7 +108,7 @@ func (c Config) validate() error {
 	}
 	need(c.MaxFrameSize >= frames.MinFrameSize, "MaxFrameSize is %d, need at least %d octets", c.MaxFrameSize, frames.MinFrameSize)
 	need(c.MaxConnections > 0, "MaxConnections is %d, need at least 1", c.MaxConnections)
-	need(c.MaxSessions >= 2 && c.MaxSessions <= 65536, "MaxSessions is %d, need 2 to 65536", c.MaxSessions)
+	need(c.MaxSessions >= 1 && c.MaxSessions <= 65536, "MaxSessions is %d, need 1 to 65536", c.MaxSessions)
 	need(c.MaxLinks >= 2 && c.MaxLinks <= 65536, "MaxLinks is %d, need 2 to 65536", c.MaxLinks)
 	need(c.MaxQueues > 0, "MaxQueues is %d, need at least 1", c.MaxQueues)
 	need(c.MaxQueueMessages > 0, "MaxQueueMessages is %d, need at least 1", c.MaxQueueMessages)

@@ -104,7 +104,8 @@ func (r *DeliveryRule) ClosesConnection(condition, description string) *Delivery
 }
 
 // ResetsConnection resets the TCP connection when the whole delivery has arrived, instead of an answer.
-// With Stored the message is in the queue and its outcome never told.
+// With Stored the message is in the queue and its outcome never told. What the client has not read yet is lost with the
+// connection, so outcomes of deliveries just before may be lost too.
 func (r *DeliveryRule) ResetsConnection() *DeliveryRule { return r.verb(fault{kind: faultReset}) }
 
 // ResetsConnectionInTransfer resets the TCP connection after the first transfer frame of the delivery.
@@ -113,7 +114,7 @@ func (r *DeliveryRule) ResetsConnectionInTransfer() *DeliveryRule {
 }
 
 // ResetsConnectionAfterOctets resets the TCP connection after the transfer frame with which n octets or more of the
-// encoded message have arrived, be it the last one or not. The message is not stored.
+// encoded message have arrived, be it the last one or not. The message is not stored, and After and When do not delay it.
 func (r *DeliveryRule) ResetsConnectionAfterOctets(n int) *DeliveryRule {
 	return r.set(func() { r.fault, r.cutAt = fault{kind: faultReset}, n })
 }

@@ -82,6 +82,13 @@ func TestViolations(t *testing.T) {
 			c.begin(100)
 			c.write(&performatives.Attach{Name: "t", Handle: 2, Role: performatives.RoleSender, Target: &performatives.Target{Address: "in"}})
 		}, &performatives.Close{}, performatives.ErrFramingError},
+		{"channel above channel-max", Config{MaxSessions: 1}, func(c *rawClient) {
+			if o := c.open(); o.ChannelMax != 0 {
+				c.t.Errorf("channel-max: got %d, want 0", o.ChannelMax)
+			}
+			body, _ := (&performatives.Begin{}).Encode()
+			frames.WriteFrame(c.nc, frames.FrameTypeAMQP, 1, body)
+		}, &performatives.Close{}, performatives.ErrNotAllowed},
 		{"begin twice", Config{}, func(c *rawClient) {
 			c.open()
 			c.begin(100)
@@ -170,11 +177,11 @@ func TestAbortedDelivery(t *testing.T) {
 	c.attachSender("in")
 	first := oneTransfer(0)
 	first.More = true
-	c.write(first, 1, 2, 3)
+	c.write(first, dataSection("aborted")...)
 	// handle 0 and nine fields; the last is aborted
 	frames.WriteFrame(c.nc, frames.FrameTypeAMQP, 0, []byte("\x00\x53\x14\xc0\x0b\x0a\x43\x40\x40\x40\x40\x40\x40\x40\x40\x41"))
-	if f := expect[*performatives.Flow](c); *f.LinkCredit != 1 || *f.DeliveryCount != 1 {
-		t.Errorf("flow: got credit %d, delivery-count %d, want 1, 1", *f.LinkCredit, *f.DeliveryCount)
+	if f := expect[*performatives.Flow](c); *f.LinkCredit != 1 || *f.DeliveryCount != 1 || *f.NextIncomingID != 2 {
+		t.Errorf("flow: got credit %d, delivery-count %d, next-incoming-id %d, want 1, 1, 2", *f.LinkCredit, *f.DeliveryCount, *f.NextIncomingID)
 	}
 	c.write(oneTransfer(1), dataSection("x")...)
 	if d := expect[*performatives.Disposition](c); d.First != 1 || !d.Settled {
@@ -250,6 +257,48 @@ func TestClientWindow(t *testing.T) {
 	give(2, 1)
 	if tr := expect[*transfer](c); *tr.DeliveryID != 2 {
 		t.Errorf("delivery-id: got %d, want 2", *tr.DeliveryID)
+	}
+}
+
+// A delivery of many frames waits for window in the middle, and none is begun without window.
+func TestClientWindowInMidDelivery(t *testing.T) {
+	b, url := Start(t, Config{})
+	if ok, err := b.Put("in", dataSection(strings.Repeat("x", 200))); !ok || err != nil {
+		t.Fatalf("put: %v, %v", ok, err)
+	}
+	big := append([]byte{0, 0x53, 0x75, 0xb0, 0, 0, 4, 0}, make([]byte, 1024)...)
+	if ok, err := b.Put("in", big); !ok || err != nil {
+		t.Fatalf("put: %v, %v", ok, err)
+	}
+	c := newRawClient(t, url)
+	c.openWith(&openFrame{MaxFrameSize: 512})
+	c.begin(2)
+	c.write(&performatives.Attach{Name: "r", Role: performatives.RoleReceiver, Source: &performatives.Source{Address: "in"}})
+	expect[*performatives.Attach](c)
+	flow := func(next, window uint32) {
+		c.write(&performatives.Flow{NextIncomingID: &next, IncomingWindow: window, OutgoingWindow: 1,
+			Handle: ptr(uint32(0)), DeliveryCount: ptr(uint32(0)), LinkCredit: ptr(uint32(10)), Echo: true})
+	}
+	flow(0, 0)
+	expect[*performatives.Flow](c)
+	if m := b.Messages("in"); m[0].Acquired {
+		t.Errorf("the message is acquired without window")
+	}
+	flow(0, 2)
+	expect[*transfer](c)
+	if tr := expect[*transfer](c); !tr.More || *tr.DeliveryID != 1 {
+		t.Errorf("second transfer: got %+v, want the first frame of delivery 1", tr.Transfer)
+	}
+	flow(2, 0)
+	if _, ok := c.next().(*performatives.Flow); !ok {
+		t.Errorf("a transfer came through a closed window")
+	}
+	flow(2, 2)
+	if tr := expect[*transfer](c); !tr.More {
+		t.Errorf("third transfer: got %+v, want more", tr.Transfer)
+	}
+	if tr := expect[*transfer](c); tr.More {
+		t.Errorf("fourth transfer: got %+v, want the last", tr.Transfer)
 	}
 }
 

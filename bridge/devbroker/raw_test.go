@@ -112,6 +112,16 @@ func (c *rawClient) attachSender(address string) *performatives.Flow {
 	return expect[*performatives.Flow](c)
 }
 
+// attachExpectingFlow attaches a sender, and returns the flow frame that comes before the answer.
+func attachExpectingFlow(c *rawClient, address string) *performatives.Flow {
+	c.t.Helper()
+	c.write(&performatives.Attach{Name: "s", Role: performatives.RoleSender,
+		Source: &performatives.Source{}, Target: &performatives.Target{Address: address}})
+	f := expect[*performatives.Flow](c)
+	expect[*performatives.Attach](c)
+	return f
+}
+
 func (c *rawClient) attachReceiver(address string, credit uint32) {
 	c.t.Helper()
 	c.write(&performatives.Attach{Name: "r", Role: performatives.RoleReceiver,

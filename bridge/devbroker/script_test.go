@@ -5,10 +5,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"reflect"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/Azure/go-amqp"
+	"github.com/absmach/fluxmq/amqp1/performatives"
 )
 
 // The outcome of the second of three deliveries, and what the queue holds then.
@@ -116,6 +118,23 @@ func TestResetInTransfer(t *testing.T) {
 	}
 }
 
+// The peer sees a reset, not an end of the stream.
+func TestResetIsAReset(t *testing.T) {
+	b, url := Start(t, Config{})
+	b.Script("in").Delivery(1).Stored().ResetsConnection()
+	c := newRawClient(t, url)
+	c.open()
+	c.begin(100)
+	c.attachSender("in")
+	c.write(oneTransfer(0), dataSection("x")...)
+	if _, err := c.br.ReadByte(); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("after the transfer: got %v, want %v", err, syscall.ECONNRESET)
+	}
+	if m := b.Messages("in"); len(m) != 1 || m[0].Settled {
+		t.Errorf("queue: got %+v, want one message, not settled", m)
+	}
+}
+
 func TestSettledWhenTheTestSays(t *testing.T) {
 	b, url := Start(t, Config{})
 	now := make(chan struct{})
@@ -215,6 +234,23 @@ func TestScriptedWindow(t *testing.T) {
 		t.Errorf("sent through a closed window")
 	}
 	wantIDs(t, b, "in", "msg-1", "msg-2", "msg-3")
+}
+
+// The closed window is told even where no link credit is given.
+func TestScriptedWindowWithoutCredit(t *testing.T) {
+	b, url := Start(t, Config{})
+	b.Script("in").ClosesWindow()
+	b.Script("in").GivesNoCredit()
+	c := newRawClient(t, url)
+	c.open()
+	c.begin(100)
+	if f := attachExpectingFlow(c, "in"); f.IncomingWindow != 0 || f.Handle != nil {
+		t.Errorf("flow: got %+v, want incoming-window 0, no link", f)
+	}
+	b.Script("in").OpensWindow()
+	if f := expect[*performatives.Flow](c); f.IncomingWindow != 2048 {
+		t.Errorf("flow: got %+v, want incoming-window 2048", f)
+	}
 }
 
 func TestScriptedAttach(t *testing.T) {

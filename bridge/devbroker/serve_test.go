@@ -195,7 +195,7 @@ func TestWrongConfig(t *testing.T) {
 		want string
 	}{
 		{"frame size", Config{MaxFrameSize: 100}, "MaxFrameSize is 100"},
-		{"sessions", Config{MaxSessions: 1}, "MaxSessions is 1"},
+		{"sessions", Config{MaxSessions: 70000}, "MaxSessions is 70000"},
 		{"links", Config{MaxLinks: 70000}, "MaxLinks is 70000"},
 		{"connections", Config{MaxConnections: -1}, "MaxConnections is -1"},
 		{"property", Config{Properties: map[string]any{"x": 1}}, `property "x"`},
