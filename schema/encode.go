@@ -3,7 +3,9 @@ package schema
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 )
 
 // Encode returns the message as the octets of the AMQP data section: JSON in
@@ -28,7 +30,8 @@ func marshal(v any) ([]byte, error) {
 }
 
 // Decode reads a published message. Members it does not know are ignored, a
-// schema other than ID is an error.
+// schema other than ID is an error. Not all that the JSON Schema demands is
+// checked; but no element of SubParts is nil, and every blob has one place.
 func Decode(data []byte) (*Message, error) {
 	var m Message
 	err := json.Unmarshal(data, &m)
@@ -39,5 +42,13 @@ func Decode(data []byte) (*Message, error) {
 	if m.Schema != ID {
 		return nil, fmt.Errorf("schema: this is %q, want %q", m.Schema, ID)
 	}
+	if m.Email.BodyStructure.hasNull() {
+		return nil, errors.New("schema: decode message: a part in subParts is null")
+	}
 	return &m, nil
+}
+
+// hasNull reports whether a part below p is nil.
+func (p *BodyPart) hasNull() bool {
+	return p != nil && slices.ContainsFunc(p.SubParts, func(sub *BodyPart) bool { return sub == nil || sub.hasNull() })
 }
