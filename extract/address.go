@@ -16,7 +16,8 @@ import (
 const maxStrictAddresses = 4 << 10
 
 // addresses is the list of mailboxes in a field (RFC 8621 §4.1.2.3): names
-// decoded, groups dissolved.
+// decoded, groups dissolved. It is nil without the field, or with a problem
+// where nothing can be read.
 func (h *Header) addresses(p *problems, name string) []schema.EmailAddress {
 	value, ok := h.last(p, name)
 	if !ok {
@@ -32,6 +33,8 @@ func (h *Header) addresses(p *problems, name string) []schema.EmailAddress {
 	list, whole := lenientAddresses(strings.ReplaceAll(value, "\x00", ""))
 	if !whole {
 		p.add(nil, CodeAddressSyntax, name+":"+value)
+	} else if list == nil {
+		list = []schema.EmailAddress{}
 	}
 	return list
 }

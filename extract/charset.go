@@ -11,6 +11,7 @@ import (
 	"golang.org/x/text/encoding/ianaindex"
 	"golang.org/x/text/encoding/japanese"
 	"golang.org/x/text/encoding/korean"
+	"golang.org/x/text/encoding/unicode"
 	"golang.org/x/text/transform"
 )
 
@@ -35,6 +36,8 @@ func lookUpCharset(name string) encoding.Encoding {
 		return charmap.CodePage437
 	case "iso-2022-kr", "csiso2022kr":
 		return iso2022KR{}
+	case "utf-16", "utf16": // RFC 2781 §4.3, where the WHATWG has little-endian
+		return unicode.UTF16(unicode.BigEndian, unicode.UseBOM)
 	case "cp949", "uhc", "windows-949", "ks_c_5601-1987":
 		return korean.EUCKR
 	}

@@ -9,9 +9,9 @@
 // the preamble before a first delimiter and the epilogue behind a last one.
 // Only an error of the source is an error, and it never looks like the end of a part.
 //
-// Memory is a window of 64 KiB, as much again where a transfer encoding is
-// undone, the header fields within Limits.MaxHeaderBytes, and the structure
-// within Limits.MaxParts and MaxDepth. CPU grows with the octets, whatever the
+// Memory is about 160 KiB of buffers, of them a window of 64 KiB on the source,
+// the header fields within Limits.MaxHeaderBytes, and the structure within
+// Limits.MaxParts and MaxDepth. CPU grows with the octets, whatever the
 // structure: one search finds the delimiters of all open multiparts.
 //
 // The octets of a part are never converted between charsets; Text does that

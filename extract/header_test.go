@@ -3,8 +3,10 @@ package extract
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -34,7 +36,7 @@ func TestHeaderBlock(t *testing.T) {
 		{name: "line without colon", message: "A: b\r\nno colon\r\n folded\r\nC: d\r\n\r\nbody", fields: "A= b|C= d", body: "body", codes: "header-syntax"},
 		{name: "last line without colon", message: "A: b\r\nno colon\r\n\r\nbody", fields: "A= b", body: "body", codes: "header-syntax"},
 		{name: "body without blank line", message: "A: b\r\nno colon\r\nmore", fields: "A= b", body: "no colon\r\nmore", codes: "missing-blank-line"},
-		{name: "odd names", message: "A B: c\r\nÄ: d\r\n\xe4: e\r\n: f\r\n\r\nbody", fields: "A B= c|Ä= d|\uFFFD= e", body: "body", codes: "header-syntax"},
+		{name: "odd names", message: "A B: c\r\nX: y\r\nÄ: d\r\n\xe4: e\r\n: f\r\n\r\nbody", fields: "A B= c|X= y|Ä= d|\uFFFD= e", body: "body", codes: "header-syntax"},
 		{name: "control character in a name", message: "A: b\r\nB\x01: c\r\nC: d\r\n\r\n", fields: "A= b|C= d", codes: "header-syntax"},
 		{name: "leading blank", message: " Subject: x\r\nA: b\r\n\r\nbody", fields: "Subject= x|A= b", body: "body"},
 		{name: "leading empty lines", message: "\r\n\r\nReceived: x\r\n\r\nbody", fields: "Received= x", body: "body", codes: "leading-blank-lines"},
@@ -43,6 +45,7 @@ func TestHeaderBlock(t *testing.T) {
 		{name: "quoted mbox line", message: ">From a@b Mon Jan  2 15:04:05 2006\nA: b\n\nbody", fields: "A= b", body: "body", codes: "mbox-from"},
 		{name: "From with a blank", message: "From : a@b\r\n\r\n", fields: "From= a@b"},
 		{name: "no header at all", message: "Dear all,\r\nplease\r\n\r\nregards", body: "Dear all,\r\nplease\r\n\r\nregards", codes: "missing-header"},
+		{name: "no header, a colon in the first line", message: "ALARM printer 3: paper jam\r\n\r\nplease come", body: "ALARM printer 3: paper jam\r\n\r\nplease come", codes: "missing-header"},
 		{name: "first line no field", message: "garbage\r\nSubject: x\r\n\r\nbody", fields: "Subject= x", body: "body", codes: "header-syntax"},
 		{name: "fold of blanks only", message: "A: b\r\n \r\nC: d\r\n\r\nbody", fields: "A= b\r\n |C= d", body: "body", exact: true},
 		{name: "at the limit", limit: 14, message: "A: b\r\nCC: d\r\n\r\nbody", fields: "A= b", body: "body", codes: "header-too-large"},
@@ -229,6 +232,33 @@ func TestRepeatedFields(t *testing.T) {
 	e, codes := describe(t, "Subject: a\r\nsubject: b\r\nTo: x@y\r\nTO: z@y")
 	if str(e.Subject) != "b" || len(e.To) != 1 || e.To[0].Email != "z@y" || codes != "duplicate-field duplicate-field" {
 		t.Errorf("got subject %q, to %v [%s], want the last of each", str(e.Subject), e.To, codes)
+	}
+}
+
+// TestHeaderRest leaves some of a header block over the limit unread, to be skipped.
+func TestHeaderRest(t *testing.T) {
+	message := "A: b\r\nSubject: " + strings.Repeat("x", 100) + "\r\n\r\r\nbody"
+	for n := range 120 {
+		r := NewReader(strings.NewReader(message), Limits{MaxHeaderBytes: 10})
+		h, err := r.Header()
+		if err != nil || h.Rest == nil {
+			t.Fatalf("got rest %v, %v", h.Rest, err)
+		}
+		rest, err := io.ReadAll(io.LimitReader(iotest.OneByteReader(h.Rest), int64(n)))
+		if want := message[10 : len(message)-len("body")]; err != nil || string(rest) != want[:min(n, len(want))] {
+			t.Errorf("reading %d octets of the rest: got %q, %v", n, rest, err)
+		}
+		p, err := r.NextPart()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := io.ReadAll(p.Body); err != nil || string(body) != "body" {
+			t.Errorf("after %d octets of the rest: body %q, %v", n, body, err)
+		}
+		if k, err := h.Rest.Read(make([]byte, 1)); k != 0 || err != io.EOF {
+			t.Errorf("rest after NextPart: got %d, %v, want io.EOF", k, err)
+		}
+		r.Close()
 	}
 }
 

@@ -88,9 +88,12 @@ func (r *Reader) advance(piece []byte, n int) {
 }
 
 // checkHeaderLine decides what a line means that begins no field: it is
-// skipped, or the body begins with it. Again says that headerPiece must look again.
+// skipped, or the body begins with it. The same question comes up where a block
+// begins with a name no field should have: it may be the first sentence of a
+// text without any header. Again says that headerPiece must look again.
 func (r *Reader) checkHeaderLine(line []byte) (again bool, err error) {
-	if isField(line) {
+	odd := !isStrictField(bytes.TrimLeft(line, " \t"))
+	if isField(line) && (!odd || r.block.fields || r.block.skip) {
 		r.block.fields = true
 		return false, nil
 	}

@@ -261,6 +261,9 @@ func (p *parameter) octets() string {
 
 // text is the value in UTF-8; the forms of RFC 2231 go before the plain one.
 func (p *parameter) text() string {
+	if !p.present() {
+		return ""
+	}
 	if value, charset := p.extendedValue(); value != "" {
 		return decodeCharset(charset, []byte(value))
 	}

@@ -159,7 +159,7 @@ func (b *body) note(seen *bool, code, detail string) {
 // WriteTo implements io.WriterTo: the octets go to w without another copy where they need no decoding.
 func (b *body) WriteTo(w io.Writer) (int64, error) {
 	if b.encoding != identity {
-		return io.CopyBuffer(w, readerOnly{b}, make([]byte, 32<<10))
+		return b.writeDecoded(w)
 	}
 	var total int64
 	for {
@@ -186,6 +186,14 @@ func (b *body) WriteTo(w io.Writer) (int64, error) {
 			return total, err
 		}
 	}
+}
+
+// writeDecoded is WriteTo where the octets are encoded.
+func (b *body) writeDecoded(w io.Writer) (int64, error) {
+	if err := b.err(); err != nil {
+		return 0, err
+	}
+	return io.CopyBuffer(w, readerOnly{b}, b.r.mem.decoded[:])
 }
 
 // readerOnly hides WriteTo.

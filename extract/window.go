@@ -17,6 +17,7 @@ var errNegativeRead = errors.New("extract: source returned an impossible count")
 type buffers struct {
 	window  [windowSize]byte
 	encoded [windowSize + maxCarried]byte // octets of a part on their way through its transfer encoding
+	decoded [32 << 10]byte                // what comes out of it, for io.WriterTo
 	header  []byte                        // the header block being read
 }
 
