@@ -16,8 +16,9 @@ type Limits struct {
 	// MaxHeaderBytes is the most octets of header fields kept, of the message
 	// and all its parts together. Default: 1 MiB.
 	MaxHeaderBytes int64
-	// MaxParts is the most leaf parts; one that begins as the last of them
-	// holds all the rest of the message. Default: 1000.
+	// MaxParts is the most leaf parts. What a delimiter begins when only one
+	// more is allowed is that one: an opaque part that holds all the rest of
+	// the message. Default: 1000.
 	MaxParts int
 	// MaxDepth is the most multiparts around a part. Default: 100.
 	MaxDepth int

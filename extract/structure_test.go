@@ -9,6 +9,25 @@ func mixed(l ...string) string {
 	return lines(append([]string{"MIME-Version: 1.0", "Content-Type: multipart/mixed; boundary=x", ""}, l...)...)
 }
 
+// TestWindowEdges puts a delimiter at every position around the end of the window.
+func TestWindowEdges(t *testing.T) {
+	for _, end := range []string{"\r\n", "\n", "\r\r\n", "\n\n"} {
+		for n := windowSize - 100; n < windowSize+10; n++ {
+			one := strings.Repeat("-\r", n/2) + strings.Repeat("x", n%2)
+			message := mixed("--x", "", one+end+"--x", "", "two", "--x--")
+			got, err := read(strings.NewReader(message), Limits{})
+			want := one + strings.TrimSuffix(strings.TrimSuffix(end, "\n"), "\r")
+			if end == "\n" {
+				want = strings.TrimSuffix(want, "\r")
+			}
+			if err != nil || len(got.Parts) != 2 || got.Parts[0] != want || got.Parts[1] != "two" {
+				t.Fatalf("a part of %d octets before %q: got %d parts, the first of %d octets, %v, want one of %d",
+					n, end, len(got.Parts), len(got.Parts[0]), err, len(want))
+			}
+		}
+	}
+}
+
 func TestStructure(t *testing.T) {
 	tests := []struct {
 		name, message string
@@ -86,6 +105,22 @@ func TestStructure(t *testing.T) {
 			outline: `multipart/mixed(1 text/plain "a")`, codes: "parameter-syntax"},
 		{name: "multipart in base64", message: lines("Content-Type: multipart/mixed; boundary=x", "Content-Transfer-Encoding: base64", "", "--x", "", "a", "--x--"),
 			outline: `multipart/mixed(1 text/plain "a")`, codes: "multipart-encoding"},
+		{name: "preamble of long lines", message: mixed(strings.Repeat("p", 20000), "--x", "", "a", "--x--"),
+			outline: `multipart/mixed(1 text/plain "a")`},
+		{name: "preamble beyond what is looked ahead", message: mixed(strings.Repeat("p", 40000), "--x", "", "a", "--x--"),
+			outline: `multipart/mixed(1 text/plain "` + strings.Repeat("p", 40000) + `", 2 text/plain "a")`, codes: "missing-delimiter"},
+		{name: "uuencode and TNEF pass", message: mixed("--x", "", "begin 644 a\r\n#86)C\r\nend", "--x", "Content-Type: application/ms-tnef; name=winmail.dat", "", "x\x9f\x3e\x22", "--x--"),
+			outline: `multipart/mixed(1 text/plain "begin 644 a\r\n#86)C\r\nend", 2 application/ms-tnef "x\x9f>\"")`},
+		{name: "parts behind a close delimiter", message: mixed("--x", "", "a", "--x--", "--x", "", "b", "--x--"),
+			outline: `multipart/mixed(1 text/plain "a")`, codes: "epilogue"},
+		{name: "text attachment is not converted", message: lines("Content-Type: text/csv; charset=iso-8859-1", "", "\xe4;\xf6"),
+			outline: `1 text/csv "\xe4;\xf6"`},
+		{name: "boundary in 8-bit", message: lines("Content-Type: multipart/mixed; boundary=\"\xe4\"", "", "--\xe4", "", "a", "--\xe4--"),
+			outline: `multipart/mixed(1 text/plain "a")`},
+		{name: "MaxParts of 1", limits: Limits{MaxParts: 1}, message: mixed("--x", "", "a", "--x--"),
+			outline: `multipart/mixed(1 application/octet-stream "--x\r\n\r\na\r\n--x--")`, codes: "1:too-many-parts"},
+		{name: "too many parts, inside another multipart", limits: Limits{MaxParts: 2}, message: mixed("--x", "", "a", "--x", "Content-Type: multipart/mixed; boundary=y", "", "--y", "", "b", "--y--", "--x--"),
+			outline: `multipart/mixed(1 text/plain "a", 2 application/octet-stream "--x\r\nContent-Type: multipart/mixed; boundary=y\r\n\r\n--y\r\n\r\nb\r\n--y--\r\n--x--")`, codes: "2:too-many-parts"},
 		{name: "too many parts", limits: Limits{MaxParts: 2}, message: mixed("--x", "", "a", "--x", "X: y", "", "b", "--x", "", "c", "--x--", "end"),
 			outline: `multipart/mixed(1 text/plain "a", 2 application/octet-stream "--x\r\nX: y\r\n\r\nb\r\n--x\r\n\r\nc\r\n--x--\r\nend")`, codes: "2:too-many-parts"},
 		{name: "too deep", limits: Limits{MaxDepth: 1}, message: mixed("--x", "Content-Type: multipart/related; boundary=y", "Content-Transfer-Encoding: base64", "", "--y", "", "a", "--y--", "--x--"),
