@@ -71,6 +71,7 @@ func (r *Reader) readTopHeader() (raw []byte, rest bool, err error) {
 	r.pos += len(leading)
 	for blank := false; !blank; {
 		var piece []byte
+		r.block.raw = raw
 		if piece, blank, err = r.headerPiece(); err != nil {
 			return nil, false, err
 		}

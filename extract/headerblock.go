@@ -17,11 +17,12 @@ const (
 
 // block is the state of the header block being read.
 type block struct {
-	midLine bool // buf[pos] is inside a line
-	started bool // a line has been read
-	fields  bool // one of them was a field
-	skip    bool // lines that are no fields are to be skipped
-	ended   bool // the end has come
+	midLine bool   // buf[pos] is inside a line
+	started bool   // a line has been read
+	fields  bool   // one of them was a field
+	skip    bool   // lines that are no fields are to be skipped
+	ended   bool   // the end has come
+	raw     []byte // what was kept of it so far
 }
 
 // headerPiece returns the next octets of the header block, a line or some of
@@ -113,9 +114,11 @@ func (r *Reader) checkHeaderLine(line []byte) (again bool, err error) {
 
 // bodyBegins looks at what follows in a header block from a line on that is no
 // field. A field, or an empty line after fields there were, means that only
-// this line is wrong; otherwise it is the first of the body.
+// this line is wrong; otherwise it is the first of the body. So it is before a
+// delimiter, that of an open multipart or one this very header announces.
 func (r *Reader) bodyBegins(ahead []byte, whole bool) bool {
 	end := r.pos + len(ahead)
+	announced := false
 	for at := r.pos; at < end; {
 		if len(r.levels) > 0 {
 			if d, _ := r.delimiterAt(at, end, whole); d.level >= 0 {
@@ -128,6 +131,12 @@ func (r *Reader) bodyBegins(ahead []byte, whole bool) bool {
 		}
 		if isEmptyLine(line) {
 			return !r.block.fields
+		}
+		if !announced && bytes.HasPrefix(line, lineDashes[1:]) {
+			boundary := bytes.TrimRight(line[2:], " \t\r\n")
+			if announced = true; len(boundary) > 0 && bytes.Contains(r.block.raw, boundary) {
+				return true
+			}
 		}
 		if isStrictField(line) {
 			return false
@@ -147,6 +156,7 @@ func (r *Reader) readPartHeader(n *node) (whole bool, err error) {
 	blank := false
 	for !blank {
 		var piece []byte
+		r.block.raw = raw
 		if piece, blank, err = r.headerPiece(); err != nil {
 			return false, err
 		}

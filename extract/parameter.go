@@ -94,11 +94,11 @@ func (p *parameters) next(s string) (rest string) {
 		return ""
 	}
 	i := strings.IndexAny(s, "=;")
-	if i < 0 || s[i] == ';' {
-		p.repaired("skipped " + strconv.Quote(s[:max(i, 0)]))
-		if i < 0 {
-			return ""
-		}
+	if i < 0 {
+		i = len(s)
+	}
+	if i == len(s) || s[i] == ';' {
+		p.repaired("skipped " + s[:i])
 		return s[i:]
 	}
 	name := strings.ToLower(strings.TrimSpace(stripComments(s[:i])))
