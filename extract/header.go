@@ -95,7 +95,7 @@ func (r *Reader) readTopHeader() (raw []byte, rest bool, err error) {
 			break
 		}
 	}
-	r.keepHeaderBuffer(raw)
+	r.mem.header = raw
 	return raw, rest, nil
 }
 

@@ -31,52 +31,73 @@ type block struct {
 // otherwise: at a delimiter, at the end of the source, or because the body begins.
 func (r *Reader) headerPiece() (piece []byte, blank bool, err error) {
 	for !r.block.ended {
-		if !r.block.midLine && len(r.levels) > 0 {
-			d, more := r.delimiterAt(r.pos, r.end, r.atEOF())
-			if more {
-				if err := r.fill(); err != nil && err != io.EOF {
-					return nil, false, err
-				}
-				continue
-			}
-			if d.level >= 0 {
-				r.hit, r.block.ended = d, true
-				break
-			}
+		if r.block.midLine {
+			piece, err = r.headerLine()
+			return piece, false, err
 		}
-		b := r.buf[r.pos:r.end]
-		i := bytes.IndexByte(b, '\n')
-		if r.work += int64(len(b)); i >= 0 {
-			r.work += int64(i + 1 - len(b))
-			b = b[:i+1]
-		} else if !r.atEOF() && len(b) < maxHeaderLine {
-			if err := r.fill(); err != nil && err != io.EOF {
-				return nil, false, err
-			}
-			continue
-		} else if k := len(b); k > 0 && b[k-1] == '\r' && !r.atEOF() {
-			b = b[:k-1]
+		if r.block.ended, err = r.atDelimiter(); r.block.ended || err != nil {
+			break
 		}
-		if len(b) == 0 {
+		line, err := r.headerLine()
+		if err != nil {
+			return nil, false, err
+		}
+		if len(line) == 0 {
 			r.block.ended = true
 			break
 		}
-		if r.block.midLine {
-			return b, false, nil
-		}
-		if isEmptyLine(b) {
+		if isEmptyLine(line) {
 			r.block.ended = true
-			return b, true, nil
+			return line, true, nil
 		}
-		again, err := r.checkHeaderLine(b)
+		again, err := r.checkHeaderLine(line)
 		if err != nil {
 			return nil, false, err
 		}
 		if !again {
-			return b, false, nil
+			return line, false, nil
 		}
 	}
-	return nil, false, nil
+	return nil, false, err
+}
+
+// atDelimiter reports that the line buf[pos] begins is a delimiter, and sets r.hit.
+func (r *Reader) atDelimiter() (bool, error) {
+	if len(r.levels) == 0 {
+		return false, nil
+	}
+	for {
+		d, more := r.delimiterAt(r.pos, r.end, r.atEOF())
+		if !more {
+			r.hit = d
+			return d.level >= 0, nil
+		}
+		if err := r.fill(); err != nil && err != io.EOF {
+			return false, err
+		}
+	}
+}
+
+// headerLine returns what is left of the line at buf[pos], or some of it where
+// it is long; nothing at the end of the source. A CR LF is never divided.
+func (r *Reader) headerLine() ([]byte, error) {
+	for {
+		b := r.buf[r.pos:r.end]
+		if i := bytes.IndexByte(b, '\n'); i >= 0 {
+			r.work += int64(i + 1)
+			return b[:i+1], nil
+		}
+		r.work += int64(len(b))
+		if r.atEOF() {
+			return b, nil
+		}
+		if len(b) >= maxHeaderLine {
+			return bytes.TrimSuffix(b, []byte("\r")), nil
+		}
+		if err := r.fill(); err != nil && err != io.EOF {
+			return nil, err
+		}
+	}
 }
 
 // advance consumes n octets of piece, and says so to the state of the block.
@@ -164,7 +185,7 @@ func (r *Reader) readPartHeader(n *node) (whole bool, err error) {
 			break
 		}
 		if !blank && int64(len(raw)+len(piece)) > left {
-			r.keepHeaderBuffer(raw)
+			r.mem.header = raw
 			r.lineStart = false
 			return false, nil
 		}
@@ -172,7 +193,7 @@ func (r *Reader) readPartHeader(n *node) (whole bool, err error) {
 		r.advance(piece, len(piece))
 	}
 	r.lineStart = true
-	r.keepHeaderBuffer(raw)
+	r.mem.header = raw
 	r.fields += int64(len(raw))
 	f := parseFields(string(raw))
 	r.describe(n, f.raw)
@@ -183,9 +204,6 @@ func (r *Reader) readPartHeader(n *node) (whole bool, err error) {
 	n.Headers = f.fields
 	return true, nil
 }
-
-// keepHeaderBuffer makes raw, grown from mem.header, the buffer of the next block.
-func (r *Reader) keepHeaderBuffer(raw []byte) { r.mem.header = raw }
 
 // noteMissingBlankLine notes that the body began with a line in the header block.
 func (r *Reader) noteMissingBlankLine(partID *string) {

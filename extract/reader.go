@@ -64,8 +64,8 @@ type Reader struct {
 	header   *Header
 	root     *node
 	cur      *Part
-	entered  bool // the root has been entered
-	done     bool // NextPart has returned io.EOF
+	entered  bool  // the root has been entered
+	ended    error // what NextPart returned last instead of a part; io.EOF after the last
 	leaves   int
 	fields   int64 // octets of header fields kept
 	problems problems
@@ -119,9 +119,15 @@ func (r *Reader) NextPart() (*Part, error) {
 	if r.mem == nil {
 		return nil, errClosed
 	}
-	if r.done {
-		return nil, io.EOF
+	if r.ended != nil {
+		return nil, r.ended
 	}
+	p, err := r.nextPart()
+	r.ended = err
+	return p, err
+}
+
+func (r *Reader) nextPart() (*Part, error) {
 	if err := r.skip(); err != nil {
 		return nil, err
 	}
@@ -146,7 +152,6 @@ func (r *Reader) NextPart() (*Part, error) {
 	for len(r.levels) > 0 {
 		r.leaveUnclosed()
 	}
-	r.done = true
 	return nil, io.EOF
 }
 

@@ -84,6 +84,15 @@ func mustRead(t *testing.T, message string, l Limits) reading {
 			t.Fatalf("reading %.500q %s differs (-at once +%s):\n%s", message, name, name, d)
 		}
 	}
+	failed, err := read(io.MultiReader(strings.NewReader(message), iotest.ErrReader(errSource)), l)
+	if err != errSource {
+		t.Fatalf("reading %.500q, then an error: got %v, want %v", message, err, errSource)
+	}
+	for i := range failed.IDs {
+		if i >= len(got.Parts) || failed.Parts[i] != got.Parts[i] {
+			t.Fatalf("reading %.500q, then an error: part %s is complete with %.200q", message, failed.IDs[i], failed.Parts[i])
+		}
+	}
 	checkReading(t, message, got, l.withDefaults())
 	return got
 }
