@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -112,6 +113,32 @@ func TestNoOpenFrame(t *testing.T) {
 		}
 		if d := time.Since(start); d != handshakeTimeout {
 			t.Errorf("closed after %v, want %v", d, handshakeTimeout)
+		}
+	})
+}
+
+// A peer that asks and does not read the answers is not read any more, and ended in the end.
+func TestPeerThatDoesNotRead(t *testing.T) {
+	inBubble(t, Config{IdleTimeout: -1}, func(t *testing.T, c *rawClient, _ func()) {
+		c.open()
+		c.begin(100)
+		flow, err := (&performatives.Flow{Echo: true}).Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.nc.SetWriteDeadline(time.Now().Add(writeTimeout / 2))
+		const most = 10 * maxPending
+		written := 0
+		for err == nil && written < most {
+			err = frames.WriteFrame(c.nc, frames.FrameTypeAMQP, 0, flow)
+			written += len(flow)
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("write %d octets of flows: got %v, want the node to stop reading", written, err)
+		}
+		c.nc.SetWriteDeadline(time.Time{})
+		if _, err := c.nc.Write([]byte{0}); err == nil {
+			t.Errorf("the node reads on")
 		}
 	})
 }
