@@ -98,6 +98,16 @@ func TestExamplesHaveBodyValues(t *testing.T) {
 	})
 }
 
+// All examples have a plain text that can be shown first.
+func TestExamplesPreviewTheirText(t *testing.T) {
+	eachExample(t, func(t *testing.T, _ []byte, m *schema.Message) {
+		text := strings.Join(strings.Fields(m.Email.BodyValues[*m.Email.TextBody[0].PartID].Value), " ")
+		if p := m.Email.Preview; p == "" || !strings.HasPrefix(text, p) {
+			t.Errorf("preview %q is not the beginning of %q", p, text)
+		}
+	})
+}
+
 // Every blob is referred to and every reference leads to a blob of the same size.
 func TestExamplesHaveTheirBlobs(t *testing.T) {
 	eachExample(t, func(t *testing.T, _ []byte, m *schema.Message) {
