@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/emersion/go-message"
 	"github.com/emersion/go-message/mail"
 	"github.com/google/uuid"
 )
@@ -95,7 +96,8 @@ func (c *composition) write(w io.Writer, progress io.Writer) error {
 		to[i] = &mail.Address{Address: rcpt}
 	}
 	h.SetAddressList("To", to)
-	mw, err := mail.CreateWriter(w, h)
+	h.SetContentType("multipart/mixed", nil)
+	mw, err := message.CreateWriter(w, h.Header)
 	if err != nil {
 		return err
 	}
@@ -110,10 +112,11 @@ func (c *composition) write(w io.Writer, progress io.Writer) error {
 	return mw.Close()
 }
 
-func (c *composition) writeText(mw *mail.Writer) error {
-	var h mail.InlineHeader
+func (c *composition) writeText(mw *message.Writer) error {
+	var h message.Header
 	h.SetContentType("text/plain", map[string]string{"charset": "utf-8"})
-	w, err := mw.CreateSingleInline(h)
+	h.Set("Content-Transfer-Encoding", "quoted-printable")
+	w, err := mw.CreatePart(h)
 	if err != nil {
 		return err
 	}
@@ -121,13 +124,13 @@ func (c *composition) writeText(mw *mail.Writer) error {
 	return errors.Join(err, w.Close())
 }
 
-func (a *attachment) write(mw *mail.Writer, progress io.Writer) error {
+func (a *attachment) write(mw *message.Writer, progress io.Writer) error {
 	r, err := a.open()
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	var h mail.AttachmentHeader
+	var h mail.AttachmentHeader // knows how to write a file name
 	h.SetContentType(a.mediaType, nil)
 	h.SetFilename(a.name)
 	h.Set("Content-Transfer-Encoding", "base64")
@@ -135,7 +138,7 @@ func (a *attachment) write(mw *mail.Writer, progress io.Writer) error {
 		h.SetContentDisposition("inline", map[string]string{"filename": a.name})
 		h.Set("Content-Id", "<"+a.inlineID+">")
 	}
-	w, err := mw.CreateAttachment(h)
+	w, err := mw.CreatePart(h.Header)
 	if err != nil {
 		return err
 	}
