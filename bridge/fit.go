@@ -28,6 +28,12 @@ const codePartHeadersDropped = "part-headers-dropped"
 // largest first, and at last drops the header fields of the parts. What is
 // moved for one delivery stays moved for the next of the same transaction.
 func (t *transaction) fit(ctx context.Context, m *schema.Message, limit int64) ([]byte, error) {
+	if headersJSON(m.Email.Headers) > limit {
+		// They cannot stay in any case: move them before they are encoded in vain.
+		if err := t.moveHeaders(ctx, m, 0); err != nil {
+			return nil, err
+		}
+	}
 	steps := []func(context.Context, *schema.Message, int64) error{t.moveInline, t.moveValues, t.moveHeaders, t.dropPartHeaders}
 	for {
 		body, err := m.Encode()
@@ -46,6 +52,14 @@ func (t *transaction) fit(ctx context.Context, m *schema.Message, limit int64) (
 		}
 		steps = steps[1:]
 	}
+}
+
+// headersJSON is the least that header fields take in JSON, octets.
+func headersJSON(fields []schema.Header) (n int64) {
+	for _, f := range fields {
+		n += int64(len(`{"name":"","value":""},`) + len(f.Name) + len(f.Value))
+	}
+	return n
 }
 
 // linkLimit is the largest data section that a delivery to address may have.
@@ -89,7 +103,7 @@ func (t *transaction) moveValues(ctx context.Context, m *schema.Message, excess 
 			return nil
 		}
 		if only {
-			if err := t.moveBlob(ctx, m, blobID, bytes.NewReader(valueOctets(v.Value))); err != nil {
+			if err := t.moveBlob(ctx, m, blobID, bytes.NewReader(v.Octets())); err != nil {
 				return err
 			}
 		}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"strings"
 	"sync"
 
 	"lsmtpd/extract"
@@ -152,7 +151,7 @@ func (t *transaction) addTexts(e *schema.Email, parts map[string]schema.Blob) {
 			v.Value = cut(text, limit)
 		}
 		e.BodyValues[id] = v
-		if b := parts[*k.part.BlobID]; b.Inline != nil && bytes.Equal(valueOctets(text), b.Inline) {
+		if b := parts[*k.part.BlobID]; b.Inline != nil && bytes.Equal(v.Octets(), b.Inline) {
 			b.Inline, b.Value = nil, &id
 			parts[*k.part.BlobID] = b
 		}
@@ -178,9 +177,6 @@ func preview(e *schema.Email) string {
 func isBodyText(p *schema.BodyPart) bool {
 	return (p.Type == "text/plain" || p.Type == "text/html") && (p.Disposition == nil || *p.Disposition != "attachment")
 }
-
-// valueOctets is a bodyValue as the octets that a blob's value stands for.
-func valueOctets(text string) []byte { return []byte(strings.ReplaceAll(text, "\n", "\r\n")) }
 
 // cut shortens s to at most n octets, at the end of a character.
 func cut(s string, n int) string {

@@ -154,7 +154,7 @@ func (t *transaction) addHeader(ctx context.Context, h *extract.Header, email *s
 	}
 	t.problems = append(t.problems, h.Describe(email)...)
 	t.headerRaw = h.Raw
-	if h.Exact {
+	if h.Exact || len(h.Raw) == 0 && h.Rest == nil {
 		return nil
 	}
 	block := io.Reader(bytes.NewReader(h.Raw))

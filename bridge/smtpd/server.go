@@ -154,5 +154,7 @@ func (s *Server) closeListeners() error {
 // errorLog takes go-smtp's complaints, which concern single connections.
 type errorLog struct{ log *slog.Logger }
 
-func (l errorLog) Printf(format string, v ...any) { l.log.Debug("smtp: " + fmt.Sprintf(format, v...)) }
-func (l errorLog) Println(v ...any)               { l.log.Debug("smtp: " + fmt.Sprint(v...)) }
+func (l errorLog) Printf(format string, v ...any) {
+	l.log.Debug("smtp", "detail", fmt.Sprintf(format, v...))
+}
+func (l errorLog) Println(v ...any) { l.log.Debug("smtp", "detail", fmt.Sprint(v...)) }
