@@ -35,7 +35,10 @@ parts (exit code 1 when a step fails).`,
 			for _, w := range l.warnings {
 				fmt.Fprintln(c.out, "warning:", w)
 			}
-			if err = errors.Join(err, s.check()); err != nil {
+			if err == nil {
+				err = s.check() // only now: a key that could not be read is not missing
+			}
+			if err != nil {
 				return usageError{err}
 			}
 			fmt.Fprintln(c.out, "the configuration is valid")
@@ -50,16 +53,17 @@ parts (exit code 1 when a step fails).`,
 	return cmd
 }
 
-// check validates everything that can be without connecting or listening.
+// check validates everything that can be without connecting or listening, and reports all that is wrong.
 func (s *settings) check() error {
 	log := s.newLogger(discard{})
 	_, publishErr := s.publishConfig(log)
 	_, smtpErr := s.smtpConfig(log)
 	var storeErr error
-	if s.store.url != "" {
-		_, storeErr = s.openStore()
+	invalid := s.validate()
+	if s.store.url != "" && invalid == nil {
+		_, storeErr = s.openStore() // finds what validate finds, too
 	}
-	return errors.Join(s.validate(), bridge.CheckConfig(s.bridgeConfig()), publishErr, smtpErr, storeErr)
+	return errors.Join(invalid, bridge.CheckConfig(s.bridgeConfig()), publishErr, smtpErr, storeErr)
 }
 
 // checkConnections tries the broker and the store step by step and prints each.

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -58,8 +60,17 @@ func (s *settings) validate() error {
 	if s.smtp.tls.required && s.smtp.tls.certFile == "" {
 		errs = append(errs, errors.New("smtp.tls.required: needs smtp.tls.cert_file and smtp.tls.key_file"))
 	}
+	for _, e := range s.smtp.listen {
+		if e.Scheme == "smtps" && s.smtp.tls.certFile == "" {
+			errs = append(errs, fmt.Errorf("smtp.listen: %s needs smtp.tls.cert_file and smtp.tls.key_file", e))
+		}
+	}
 	if (s.broker.tls.certFile == "") != (s.broker.tls.keyFile == "") {
 		errs = append(errs, errors.New("broker.tls.cert_file and broker.tls.key_file: one is set without the other; set both or none"))
+	}
+	hasUser := func(u *url.URL) bool { return u.User != nil }
+	if s.broker.password != "" && s.broker.username == "" && !slices.ContainsFunc(s.broker.url, hasUser) {
+		errs = append(errs, errors.New("broker.password: is set without broker.username; set both or none"))
 	}
 	if s.store.partBytes > s.store.memory {
 		errs = append(errs, fmt.Errorf("store.part_bytes: %d octets do not fit into store.memory, %d octets; lower the one or raise the other", s.store.partBytes, s.store.memory))
@@ -82,7 +93,7 @@ func newInstance(s *settings, log *slog.Logger) (*instance, error) {
 }
 
 func openInstance(s *settings, log *slog.Logger) (*instance, error) {
-	if err := s.validate(); err != nil {
+	if err := s.check(); err != nil {
 		return nil, err
 	}
 	in := &instance{settings: s}
@@ -190,7 +201,7 @@ func (s *settings) smtpConfig(log *slog.Logger) (smtpd.Config, error) {
 		MaxConnections: int(s.smtp.maxConnections), MaxConnectionsPerIP: int(s.smtp.maxConnectionsPerIP),
 		TLSRequired: s.smtp.tls.required, IdleTimeout: idleTimeout, ShutdownTimeout: s.shutdownTimeout, Logger: log,
 	}
-	if s.smtp.tls.certFile != "" {
+	if s.smtp.tls.certFile != "" && s.smtp.tls.keyFile != "" {
 		cert, err := tls.LoadX509KeyPair(s.smtp.tls.certFile, s.smtp.tls.keyFile)
 		if err != nil {
 			return cfg, fmt.Errorf("smtp.tls.cert_file, smtp.tls.key_file: %w; want a certificate and its key in PEM", err)
@@ -217,7 +228,7 @@ func (s *settings) publishConfig(log *slog.Logger) (publish.Config, error) {
 			return cfg, fmt.Errorf("broker.tls.ca_file: no certificate in %s; want PEM", s.broker.tls.caFile)
 		}
 	}
-	if s.broker.tls.certFile != "" {
+	if s.broker.tls.certFile != "" && s.broker.tls.keyFile != "" {
 		cert, err := tls.LoadX509KeyPair(s.broker.tls.certFile, s.broker.tls.keyFile)
 		if err != nil {
 			return cfg, fmt.Errorf("broker.tls.cert_file, broker.tls.key_file: %w; want a certificate and its key in PEM", err)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -30,7 +29,7 @@ func (k *key) env() string {
 
 func textKey(name, help string, p *string, check func(string) error) *key {
 	return &key{name: name, help: help, kind: "text", get: func() string { return *p }, set: func(v string) error {
-		if check != nil && v != "" {
+		if check != nil {
 			if err := check(v); err != nil {
 				return err
 			}
@@ -44,15 +43,25 @@ func secretKey(name, help string, p *secret) *key {
 	return &key{name: name, help: help, kind: "secret", secret: true, get: p.String, set: func(v string) error { *p = secret(v); return nil }}
 }
 
+// optional is check for a key whose value may be empty.
+func optional(check func(string) error) func(string) error {
+	return func(v string) error {
+		if v == "" {
+			return nil
+		}
+		return check(v)
+	}
+}
+
 // fileKey is the path of a file that has to be readable.
 func fileKey(name, help string, p *string) *key {
-	k := textKey(name, help, p, func(path string) error {
+	k := textKey(name, help, p, optional(func(path string) error {
 		f, err := os.Open(path)
 		if err != nil {
 			return fmt.Errorf("cannot read the file: %w", err)
 		}
 		return f.Close()
-	})
+	}))
 	k.kind = "file"
 	return k
 }
@@ -60,7 +69,7 @@ func fileKey(name, help string, p *string) *key {
 func enumKey(name, help string, p *string, values ...string) *key {
 	k := textKey(name, help, p, func(v string) error {
 		if !slices.Contains(values, v) {
-			return fmt.Errorf("%q is none of %s", v, strings.Join(values, ", "))
+			return fmt.Errorf("%q is unknown; want one of %s", v, strings.Join(values, ", "))
 		}
 		return nil
 	})
@@ -68,7 +77,8 @@ func enumKey(name, help string, p *string, values ...string) *key {
 	return k
 }
 
-func intKey(name, help string, p *int64, least, most int64) *key {
+func intKey(name, help string, p *int64, most int64) *key {
+	const least = 1
 	return &key{name: name, help: help, kind: "number", get: func() string { return strconv.FormatInt(*p, 10) }, set: func(v string) error {
 		n, err := strconv.ParseInt(v, 10, 64)
 		if err != nil {
@@ -115,7 +125,7 @@ func durationKey(name, help string, p *time.Duration, least, most time.Duration)
 func boolKey(name, help string, p *bool) *key {
 	return &key{name: name, help: help, kind: "bool", get: func() string { return strconv.FormatBool(*p) }, set: func(v string) error {
 		if v != "true" && v != "false" {
-			return fmt.Errorf("%q is neither true nor false", v)
+			return fmt.Errorf("%q is not a truth value; want true or false", v)
 		}
 		*p = v == "true"
 		return nil
@@ -153,14 +163,23 @@ var hostnamePattern = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Z
 
 func isHostname(v string) error {
 	if !hostnamePattern.MatchString(v) {
-		return fmt.Errorf("%q is not a host name", v)
+		return fmt.Errorf("%q is not a host name; want one like mx.example.org", v)
 	}
 	return nil
 }
 
 func isHostPort(v string) error {
-	if _, port, err := net.SplitHostPort(v); err != nil || port == "" {
-		return errors.New("want HOST:PORT, as 127.0.0.1:9090")
+	_, port, err := net.SplitHostPort(v)
+	if err != nil {
+		return fmt.Errorf("%q is not an address; want HOST:PORT, as 127.0.0.1:9090", v)
+	}
+	return checkPort(port)
+}
+
+func checkPort(port string) error {
+	const most = 1<<16 - 1
+	if n, err := strconv.ParseUint(port, 10, 64); err != nil || n > most {
+		return fmt.Errorf("%q is not a port; want a number up to %d", port, most)
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -9,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
-	"go.yaml.in/yaml/v3"
 )
 
 // loader reads settings from everywhere they can come from. Each error names
@@ -44,7 +42,7 @@ func (f *rawFlag) Set(v string) error { f.value, f.given = v, true; return nil }
 
 // addFlags gives set a flag for every key whose name begins with one of prefixes, and --config.
 func (l *loader) addFlags(set *pflag.FlagSet, prefixes ...string) {
-	set.StringVar(&l.file, "config", os.Getenv("LSMTPD_CONFIG"), "configuration `file`, YAML (environment: LSMTPD_CONFIG)")
+	set.StringVar(&l.file, "config", "", "configuration `file`, YAML (environment: "+configEnv+")")
 	for _, k := range l.settings.keys() {
 		if k.secret || !slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(k.name, p) }) {
 			continue
@@ -58,10 +56,19 @@ func (l *loader) addFlags(set *pflag.FlagSet, prefixes ...string) {
 	}
 }
 
+// configEnv is the environment variable that stands for --config.
+const configEnv = "LSMTPD_CONFIG"
+
 // load applies file, environment and flags to the defaults, in this order.
 func (l *loader) load(environ []string) (*settings, error) {
+	place := "--config"
+	for _, entry := range environ {
+		if path, ok := strings.CutPrefix(entry, configEnv+"="); ok && l.file == "" {
+			place, l.file = configEnv, path
+		}
+	}
 	if l.file != "" {
-		l.loadFile(l.file)
+		l.loadFile(place, l.file)
 	}
 	l.loadEnvironment(environ)
 	for _, name := range sortedKeys(l.flags) {
@@ -72,99 +79,44 @@ func (l *loader) load(environ []string) (*settings, error) {
 	return l.settings, errors.Join(l.errs...)
 }
 
-// apply sets a key that came from place.
-func (l *loader) apply(place, name, value string) {
-	k := l.keys[name]
-	if err := k.set(value); err != nil {
-		l.errs = append(l.errs, fmt.Errorf("%s: %s: %w", place, name, err))
+// apply sets a key; where it came from is what an error begins with.
+func (l *loader) apply(where, name, value string) {
+	if err := l.keys[name].set(value); err != nil {
+		l.fail("%s: %w", where, err)
 	}
 }
 
-func (l *loader) loadFile(path string) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		l.errs = append(l.errs, fmt.Errorf("--config: cannot read the file: %w", err))
-		return
-	}
-	var doc yaml.Node
-	if err := yaml.NewDecoder(bytes.NewReader(data)).Decode(&doc); err != nil {
-		if len(bytes.TrimSpace(data)) > 0 {
-			l.errs = append(l.errs, fmt.Errorf("%s: not YAML: %w", path, err))
-		}
-		return
-	}
-	l.loadNode(path, "", doc.Content[0])
-}
-
-// loadNode applies the mapping node, whose keys stand below prefix.
-func (l *loader) loadNode(path, prefix string, node *yaml.Node) {
-	if node.Kind != yaml.MappingNode {
-		l.errs = append(l.errs, fmt.Errorf("%s:%d: %swant keys with values, as smtp: {listen: …}", path, node.Line, strings.TrimSuffix(prefix, ".")))
-		return
-	}
-	seen := map[string]bool{}
-	for i := 0; i+1 < len(node.Content); i += 2 {
-		name, value := prefix+node.Content[i].Value, node.Content[i+1]
-		place := fmt.Sprintf("%s:%d", path, node.Content[i].Line)
-		switch {
-		case seen[name]:
-			l.errs = append(l.errs, fmt.Errorf("%s: %s: given twice", place, name))
-		case l.keys[name] != nil:
-			l.loadValue(place, name, value)
-		case l.isGroup(name):
-			l.loadNode(path, name+".", value)
-		default:
-			l.errs = append(l.errs, fmt.Errorf("%s: %s: unknown key%s", place, name, l.nearest(name)))
-		}
-		seen[name] = true
-	}
-}
-
-func (l *loader) loadValue(place, name string, value *yaml.Node) {
-	switch {
-	case value.Kind == yaml.ScalarNode && value.Tag == "!!null":
-		// A key without a value is as good as absent.
-	case value.Kind == yaml.ScalarNode:
-		l.apply(place, name, value.Value)
-	case value.Kind == yaml.SequenceNode && l.keys[name].kind == "list":
-		texts := make([]string, len(value.Content))
-		for i, n := range value.Content {
-			texts[i] = n.Value
-		}
-		l.apply(place, name, strings.Join(texts, ","))
-	default:
-		l.errs = append(l.errs, fmt.Errorf("%s: %s: want a %s, not a list or a group of keys", place, name, l.keys[name].kind))
-	}
-}
-
-// isGroup reports whether name is the beginning of keys.
-func (l *loader) isGroup(name string) bool {
-	for k := range l.keys {
-		if strings.HasPrefix(k, name+".") {
-			return true
-		}
-	}
-	return false
+// fail notes an error.
+func (l *loader) fail(format string, args ...any) {
+	l.errs = append(l.errs, fmt.Errorf(format, args...))
 }
 
 // loadEnvironment applies the LSMTPD_ variables. One that is unknown is a
 // warning only: orchestrators inject such names for services of that name.
 func (l *loader) loadEnvironment(environ []string) {
-	byEnv := map[string]*key{}
+	byEnv, given := map[string]*key{}, map[string]string{}
 	for _, k := range l.keys {
 		byEnv[k.env()] = k
 	}
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
-		k := byEnv[strings.TrimSuffix(name, "_FILE")]
+		k, fromFile := byEnv[name], false
+		if secretKey := byEnv[strings.TrimSuffix(name, "_FILE")]; k == nil && secretKey != nil && secretKey.secret {
+			k, fromFile = secretKey, true
+		}
 		switch {
-		case !strings.HasPrefix(name, "LSMTPD_") || name == "LSMTPD_CONFIG":
-		case byEnv[name] != nil:
-			l.apply(name, byEnv[name].name, value)
-		case k != nil && k.secret && strings.HasSuffix(name, "_FILE"):
+		case !strings.HasPrefix(name, "LSMTPD_") || name == configEnv:
+		case k == nil:
+			l.warnings = append(l.warnings, fmt.Sprintf("unknown environment variable %s%s", name, l.nearestVariable(name)))
+		case given[k.name] != "" && given[k.name] != name:
+			l.fail("%s and %s: both set; unset one of them", given[k.name], name)
+		case fromFile:
 			l.loadSecretFile(name, k, value)
 		default:
-			l.warnings = append(l.warnings, fmt.Sprintf("unknown environment variable %s%s", name, l.nearest(name)))
+			l.apply(name+": "+k.name, k.name, value)
+		}
+		if k != nil {
+			given[k.name] = name
 		}
 	}
 }
@@ -172,25 +124,48 @@ func (l *loader) loadEnvironment(environ []string) {
 func (l *loader) loadSecretFile(place string, k *key, path string) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		l.errs = append(l.errs, fmt.Errorf("%s: %s: cannot read the file: %w", place, k.name, err))
+		l.fail("%s: %s: cannot read the file: %w", place, k.name, err)
 		return
 	}
-	l.apply(place, k.name, strings.TrimRight(string(data), "\r\n"))
+	l.apply(place+": "+k.name, k.name, strings.TrimRight(string(data), "\r\n"))
 }
 
 // nearest suggests the key that was probably meant.
 func (l *loader) nearest(name string) string {
-	name = strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(name, "LSMTPD_"), "_", "."))
-	best, bestDistance := "", len(name)/3+1
-	for _, k := range sortedKeys(l.keys) {
-		if d := distance(name, strings.ReplaceAll(k, "_", ".")); d < bestDistance {
-			best, bestDistance = k, d
-		}
+	return suggestion(nearest(name, sortedKeys(l.keys)))
+}
+
+// nearestVariable suggests the environment variable that was probably meant.
+func (l *loader) nearestVariable(name string) string {
+	const prefix = "LSMTPD_"
+	names := []string{strings.TrimPrefix(configEnv, prefix)}
+	for _, k := range l.keys {
+		names = append(names, strings.TrimPrefix(k.env(), prefix))
 	}
-	if best == "" {
+	slices.Sort(names)
+	best := nearest(strings.TrimPrefix(name, prefix), names)
+	if best != "" {
+		best = prefix + best
+	}
+	return suggestion(best)
+}
+
+func suggestion(name string) string {
+	if name == "" {
 		return "; lsmtpd serve --help lists them"
 	}
-	return "; did you mean " + best + "?"
+	return "; did you mean " + name + "?"
+}
+
+// nearest is the one of names that is spelled most like name, "" where none is like it.
+func nearest(name string, names []string) string {
+	best, bestDistance := "", len(name)/3+1
+	for _, n := range names {
+		if d := distance(name, n); d < bestDistance {
+			best, bestDistance = n, d
+		}
+	}
+	return best
 }
 
 // distance is the number of single-octet edits between a and b (Levenshtein).

@@ -12,9 +12,11 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // Exit codes. A configuration that is wrong here exits with 2, before anything
@@ -101,27 +103,64 @@ func newRoot(c *console, force context.Context) *cobra.Command {
 		Short:         "Receive mail over SMTP, store its attachments, publish it over AMQP 1.0",
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		Args:          knownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return errors.Join(cmd.Help(), usageError{errors.New("which command? lsmtpd demo shows all of it")})
 		},
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(flagError)
 	for _, sub := range []*cobra.Command{
 		newServe(c, force), newDemo(c, force), newSend(c), newTail(c), newFetch(c), newCheck(c), newVersion(c),
 	} {
 		args := sub.Args
 		sub.Args = func(cmd *cobra.Command, list []string) error {
 			if args == nil {
-				args = cobra.NoArgs
+				args = noArguments
 			}
-			if err := args(cmd, list); err != nil {
-				return usageError{err}
-			}
-			return nil
+			return args(cmd, list)
 		}
 		root.AddCommand(sub)
 	}
 	return root
+}
+
+// knownCommand refuses what is no command, and suggests the one that was probably meant.
+func knownCommand(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := "lsmtpd --help lists them"
+	if similar := root.SuggestionsFor(args[0]); len(similar) > 0 {
+		hint = "did you mean " + strings.Join(similar, " or ") + "?"
+	}
+	return usageError{fmt.Errorf("unknown command %q; %s", args[0], hint)}
+}
+
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return usageError{fmt.Errorf("%s takes no arguments, only flags; %s --help lists them", cmd.CommandPath(), cmd.CommandPath())}
+}
+
+// flagError adds to an error about a flag what would be right.
+func flagError(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) || unknown.GetSpecifiedName() == "" {
+		return usageError{fmt.Errorf("%w; %s --help lists the flags", err, cmd.CommandPath())}
+	}
+	name := unknown.GetSpecifiedName()
+	for _, k := range defaults().keys() {
+		if k.secret && k.name == name {
+			return usageError{fmt.Errorf("--%s: a secret is never a flag, others could see it; set %s, or %s_FILE to the name of a file that holds it", name, k.env(), k.env())}
+		}
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	hint := cmd.CommandPath() + " --help lists the flags"
+	if similar := nearest(name, names); similar != "" {
+		hint = "did you mean --" + similar + "?"
+	}
+	return usageError{fmt.Errorf("%w; %s", err, hint)}
 }

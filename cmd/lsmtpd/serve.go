@@ -30,6 +30,9 @@ LSMTPD_STORE_SECRET_KEY, or a file named by the same with _FILE behind.`,
 			}
 			warnExposed(s, log)
 			log.Info("lsmtpd serves", "version", version(), "broker_address", s.broker.address, "store", s.store.url)
+			if in.admin != nil {
+				log.Info("listening", "endpoint", "http://"+in.admin.Addr().String())
+			}
 			err = in.run(cmd.Context(), force)
 			log.Info("lsmtpd stopped")
 			return err
@@ -47,7 +50,7 @@ func (l *loader) ready(c *console) (*settings, *slog.Logger, error) {
 	}
 	log := s.newLogger(c.err)
 	for _, w := range l.warnings {
-		log.Warn(w)
+		log.Warn("configuration", "warning", w)
 	}
 	return s, log, nil
 }

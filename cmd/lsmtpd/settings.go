@@ -6,7 +6,6 @@ import (
 	"os"
 	"time"
 
-	"lsmtpd/bridge/publish"
 	"lsmtpd/bridge/smtpd"
 	"lsmtpd/objectstore"
 )
@@ -93,25 +92,25 @@ func defaults() *settings {
 // keys are the configuration's keys, bound to the fields of s.
 func (s *settings) keys() []*key {
 	return []*key{
-		listKey("smtp.listen", "where to receive mail: smtp://, smtps:// or lmtp:// HOST:PORT, or lmtp:///PATH", &s.smtp.listen, smtpd.ParseEndpoint, smtpd.Endpoint.String),
+		listKey("smtp.listen", "where to receive mail: smtp://, smtps:// or lmtp:// HOST:PORT, or lmtp:///PATH", &s.smtp.listen, parseListen, smtpd.Endpoint.String),
 		textKey("smtp.hostname", "the name in the greeting and in the CloudEvents source", &s.smtp.hostname, isHostname),
 		sizeKey("smtp.max_message_bytes", "largest message, announced with SIZE", &s.smtp.maxMessageBytes, kib, 5*tib),
-		intKey("smtp.max_recipients", "recipients of a transaction", &s.smtp.maxRecipients, 1, 100_000),
-		intKey("smtp.max_connections", "connections at a time", &s.smtp.maxConnections, 1, 1_000_000),
-		intKey("smtp.max_connections_per_ip", "connections at a time from one address", &s.smtp.maxConnectionsPerIP, 1, 1_000_000),
+		intKey("smtp.max_recipients", "recipients of a transaction", &s.smtp.maxRecipients, 100_000),
+		intKey("smtp.max_connections", "connections at a time", &s.smtp.maxConnections, 1_000_000),
+		intKey("smtp.max_connections_per_ip", "connections at a time from one address", &s.smtp.maxConnectionsPerIP, 1_000_000),
 		fileKey("smtp.tls.cert_file", "certificate chain, PEM; turns STARTTLS on", &s.smtp.tls.certFile),
 		fileKey("smtp.tls.key_file", "its private key, PEM", &s.smtp.tls.keyFile),
 		boolKey("smtp.tls.required", "refuse MAIL on a session without TLS", &s.smtp.tls.required),
 
 		sizeKey("message.offload_threshold", "a larger part goes to the store", &s.message.offloadThreshold, 0, 16*mib),
 		sizeKey("message.max_inline_bytes", "parts kept in the envelope, all together", &s.message.maxInlineBytes, 0, 64*mib),
-		intKey("message.max_parts", "body parts told apart; the rest is one opaque part", &s.message.maxParts, 1, 100_000),
-		intKey("message.max_depth", "levels of multiparts told apart", &s.message.maxDepth, 1, 1000),
+		intKey("message.max_parts", "body parts told apart; the rest is one opaque part", &s.message.maxParts, 100_000),
+		intKey("message.max_depth", "levels of multiparts told apart", &s.message.maxDepth, 1000),
 		sizeKey("message.max_header_bytes", "header fields kept in the envelope", &s.message.maxHeaderBytes, kib, 64*mib),
 		sizeKey("message.memory", "memory for all envelopes being built or sent", &s.message.memory, mib, tib),
 		enumKey("message.digest", "digests of parts and message", &s.message.digest, "sha256", "none"),
 
-		listKey("broker.url", "amqp:// or amqps:// URLs, tried in order", &s.broker.url, publish.ParseURL, (*url.URL).Redacted),
+		listKey("broker.url", "amqp:// or amqps:// URLs, tried in order", &s.broker.url, parseBroker, showBroker),
 		textKey("broker.address", "the queue, or whatever the broker calls an address", &s.broker.address, nil),
 		enumKey("broker.capability", "target capability of the link; auto asks Artemis for a queue", &s.broker.capability, "auto", "queue", "topic", "none"),
 		textKey("broker.username", "SASL PLAIN user", &s.broker.username, nil),
@@ -119,18 +118,18 @@ func (s *settings) keys() []*key {
 		fileKey("broker.tls.ca_file", "certificate authorities of the broker, PEM", &s.broker.tls.caFile),
 		fileKey("broker.tls.cert_file", "client certificate, PEM; SASL EXTERNAL without a user", &s.broker.tls.certFile),
 		fileKey("broker.tls.key_file", "its private key, PEM", &s.broker.tls.keyFile),
-		textKey("broker.tls.server_name", "name in the broker's certificate, where it is not the URL's", &s.broker.tls.serverName, isHostname),
+		textKey("broker.tls.server_name", "name in the broker's certificate, where it is not the URL's", &s.broker.tls.serverName, optional(isHostname)),
 		enumKey("broker.on_reject", "reply to mail that the broker refuses for good: 451 or 554", &s.broker.onReject, "defer", "bounce"),
 		durationKey("broker.settle_timeout", "from the end of data to the reply", &s.broker.settleTimeout, time.Second, 9*time.Minute),
 		sizeKey("broker.max_message_bytes", "largest published message, or the link's if smaller", &s.broker.maxMessageBytes, 16*kib, gib),
 
-		textKey("store.url", "file:///DIRECTORY or s3://BUCKET/PREFIX?endpoint=URL&region=REGION", &s.store.url, nil),
+		textKey("store.url", "file:///DIRECTORY or s3://BUCKET/PREFIX?endpoint=URL&region=REGION", &s.store.url, optional(isStoreURL)),
 		textKey("store.access_key", "S3 access key; empty: the standard credential chain", &s.store.accessKey, nil),
 		secretKey("store.secret_key", "S3 secret key", &s.store.secretKey),
 		sizeKey("store.part_bytes", "part of a multipart upload", &s.store.partBytes, objectstore.MinPartBytes, objectstore.MaxPartBytes),
 		sizeKey("store.memory", "memory for all uploads", &s.store.memory, objectstore.MinPartBytes, tib),
 
-		textKey("admin.listen", "HOST:PORT of /healthz, /readyz and /metrics; empty: off", &s.adminListen, isHostPort),
+		textKey("admin.listen", "HOST:PORT of /healthz, /readyz and /metrics; empty: off", &s.adminListen, optional(isHostPort)),
 		durationKey("shutdown_timeout", "how long running transactions may take to finish", &s.shutdownTimeout, 0, time.Hour),
 		enumKey("log.level", "least level that is logged", &s.log.level, "debug", "info", "warn", "error"),
 		enumKey("log.format", "form of the log on standard error", &s.log.format, "text", "json"),
