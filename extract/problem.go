@@ -19,7 +19,7 @@ const (
 	CodeLeadingBlankLines = "leading-blank-lines" // empty lines before the header, skipped
 	CodeMissingHeader     = "missing-header"      // a message or part begins with a line that is no field, and no field follows: all of it is body
 	CodeMissingBlankLine  = "missing-blank-line"  // no empty line between header and body: the body begins with the first line that is no field
-	CodeDuplicateField    = "duplicate-field"     // a field that may occur once occurs again; the first counts
+	CodeDuplicateField    = "duplicate-field"     // a field that may occur once occurs again: of Content-… the first counts, of others the last (RFC 8621 §4.1.3)
 	CodeAddressSyntax     = "address-syntax"      // an address field nothing or not all could be read from
 	CodeMessageIDSyntax   = "message-id-syntax"   // a field of message identifiers nothing could be read from
 	CodeDateSyntax        = "date-syntax"         // a Date that is none, or one JSON cannot carry

@@ -190,15 +190,10 @@ func demoImage() ([]byte, error) {
 
 // verifyDemo compares what was sent with what the published message refers to, octet for octet by SHA-256.
 func verifyDemo(ctx context.Context, s *settings, sent *composition, got *schema.Message) error {
-	byName := map[string]schema.BodyProperties{}
-	for _, p := range got.Email.Attachments {
+	byName := map[string]*schema.BodyPart{}
+	for p := range got.Email.BodyStructure.Leaves() {
 		if p.Name != nil {
 			byName[*p.Name] = p
-		}
-	}
-	for _, p := range got.Email.TextBody {
-		if p.Name != nil {
-			byName[*p.Name] = p // an image may be part of the body
 		}
 	}
 	f := fetcher{store: *s}

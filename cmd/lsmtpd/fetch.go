@@ -25,7 +25,7 @@ type fetcher struct {
 	console *console
 	store   settings // where the objects are
 	out     string   // directory
-	all     bool     // every part, not the attachments alone
+	all     bool     // every part, texts of the body too
 }
 
 func newFetch(c *console) *cobra.Command {
@@ -50,7 +50,7 @@ No file is overwritten: a second invoice.pdf becomes "invoice (2).pdf".`,
 		},
 	}
 	cmd.Flags().StringVar(&f.out, "out", ".", "`directory` to write to; made where it is missing")
-	cmd.Flags().BoolVar(&f.all, "all", false, "write every body part, not the attachments alone")
+	cmd.Flags().BoolVar(&f.all, "all", false, "write every body part, the texts of the body too")
 	l.addFlags(cmd.Flags(), "store.", "log.")
 	return cmd
 }
@@ -98,14 +98,7 @@ func (f *fetcher) fetchStream(ctx context.Context, name string, r io.Reader) err
 }
 
 func (f *fetcher) fetch(ctx context.Context, m *schema.Message) error {
-	parts := m.Email.Attachments
-	if f.all {
-		parts = leaves(m.Email.BodyStructure, nil)
-	}
-	for _, p := range parts {
-		if p.PartID == nil || p.BlobID == nil {
-			continue
-		}
+	for _, p := range f.wanted(m) {
 		name := "part-" + *p.PartID
 		if p.Name != nil {
 			name = *p.Name
@@ -120,15 +113,24 @@ func (f *fetcher) fetch(ctx context.Context, m *schema.Message) error {
 	return nil
 }
 
-func leaves(p *schema.BodyPart, list []schema.BodyProperties) []schema.BodyProperties {
-	if p == nil {
-		return list
+// wanted are the parts to write: the attachments, and what an RFC 8621 client
+// shows in the body without its being text, such as a scan sent inline.
+func (f *fetcher) wanted(m *schema.Message) []schema.BodyProperties {
+	var list []schema.BodyProperties
+	attached := map[string]bool{}
+	for _, p := range m.Email.Attachments {
+		if p.PartID != nil {
+			attached[*p.PartID] = true
+		}
 	}
-	for _, sub := range p.SubParts {
-		list = leaves(sub, list)
+	if m.Email.BodyStructure == nil {
+		return nil
 	}
-	if p.PartID != nil {
-		list = append(list, p.BodyProperties)
+	for p := range m.Email.BodyStructure.Leaves() {
+		isText := p.Type == "text/plain" || p.Type == "text/html"
+		if p.PartID != nil && p.BlobID != nil && (f.all || attached[*p.PartID] || !isText) {
+			list = append(list, p.BodyProperties)
+		}
 	}
 	return list
 }
@@ -174,8 +176,7 @@ func (f *fetcher) fetchBlob(ctx context.Context, m *schema.Message, id, name str
 func (f *fetcher) open(ctx context.Context, m *schema.Message, blob schema.Blob) (io.ReadCloser, error) {
 	switch {
 	case blob.Value != nil:
-		text := m.Email.BodyValues[*blob.Value].Value
-		return io.NopCloser(strings.NewReader(strings.ReplaceAll(text, "\n", "\r\n"))), nil
+		return io.NopCloser(bytes.NewReader(m.Email.BodyValues[*blob.Value].Octets())), nil
 	case blob.Stored == nil:
 		return io.NopCloser(bytes.NewReader(blob.Inline)), nil
 	}
