@@ -19,12 +19,16 @@ const (
 	closeTimeout   = 2 * time.Second
 	// maxCredit is how many messages a consumer lets the broker send ahead.
 	maxCredit = 10
+	// maxForeign is how many messages of others a consumer passes over. It holds them, unsettled, until it ends.
+	maxForeign = 100
 )
 
 // consumer receives published messages from an address.
 type consumer struct {
 	conn     *amqp.Conn
 	receiver *amqp.Receiver
+	pending  int // messages still to be asked for; negative for no end
+	foreign  int // messages of others that are held
 }
 
 // consume attaches to the configured address. Where only n messages are wanted, the broker sends no more of them ahead; 0 means no end.
@@ -39,24 +43,40 @@ func (s *settings) consume(ctx context.Context, n int, log *slog.Logger) (*consu
 	if err != nil {
 		return nil, remedied(err, publish.Remedy(err))
 	}
-	credit := int32(maxCredit)
-	if n > 0 && n < maxCredit {
-		credit = int32(n)
-	}
 	session, err := conn.NewSession(ctx, nil)
 	if err == nil {
 		var receiver *amqp.Receiver
 		o := publish.ReceiverOptions(cfg, conn)
-		o.Credit = credit
+		o.Credit = -1 // given message by message, by ask
 		if receiver, err = session.NewReceiver(ctx, s.broker.address, o); err == nil {
-			return &consumer{conn, receiver}, nil
+			c := &consumer{conn: conn, receiver: receiver, pending: n}
+			if n == 0 {
+				c.pending = -1
+			}
+			if err = c.ask(maxCredit); err == nil {
+				return c, nil
+			}
 		}
 	}
 	_ = conn.Close() // what counts is why the link was refused
 	return nil, remedied(fmt.Errorf("receive from %q: %w", s.broker.address, err), publish.Remedy(err))
 }
 
-// next waits for a message. One that is not lsmtpd's is given back to the broker, for others, with an error.
+// ask lets the broker send most more messages, or as many as are still wanted.
+func (c *consumer) ask(most int) error {
+	if c.pending >= 0 {
+		most = min(most, c.pending)
+		c.pending -= most
+	}
+	if most == 0 {
+		return nil
+	}
+	return c.receiver.IssueCredit(uint32(most))
+}
+
+// next waits for a message. One that is not lsmtpd's comes with errForeign. It is not settled: given
+// back now it would come again at once, and brokers drop or dead-letter what is undeliverable here.
+// It goes back to the queue when the consumer is closed.
 func (c *consumer) next(ctx context.Context) (*schema.Message, *amqp.Message, error) {
 	raw, err := c.receiver.Receive(ctx, nil)
 	if err != nil {
@@ -68,8 +88,10 @@ func (c *consumer) next(ctx context.Context) (*schema.Message, *amqp.Message, er
 	}
 	m, err := schema.Decode(body)
 	if err != nil {
-		back := c.receiver.ModifyMessage(ctx, raw, &amqp.ModifyMessageOptions{UndeliverableHere: true})
-		return nil, raw, errors.Join(errForeign, err, back)
+		if c.foreign++; c.foreign > maxForeign {
+			return nil, raw, fmt.Errorf("%d messages that lsmtpd did not publish, left in the queue: does broker.address name the right one?", c.foreign)
+		}
+		return nil, raw, errors.Join(fmt.Errorf("%w: %w", errForeign, err), c.receiver.IssueCredit(1))
 	}
 	return m, raw, nil
 }
@@ -79,7 +101,10 @@ var errForeign = errors.New("not a message of lsmtpd, left in the queue")
 
 // accept tells the broker that the message is dealt with.
 func (c *consumer) accept(ctx context.Context, raw *amqp.Message) error {
-	return c.receiver.AcceptMessage(ctx, raw)
+	if err := c.receiver.AcceptMessage(ctx, raw); err != nil {
+		return err
+	}
+	return c.ask(1)
 }
 
 func (c *consumer) close() {

@@ -49,7 +49,7 @@ or until --count. What was printed is accepted, and gone from the queue.`,
 
 // tail prints messages until ctx ends or count of them are printed; 0 means no end.
 func tail(ctx context.Context, c *console, from *consumer, count int, asJSON bool) error {
-	for n := 0; count == 0 || n < count; n++ {
+	for n := 0; count == 0 || n < count; {
 		m, raw, err := from.next(ctx)
 		switch {
 		case ctx.Err() != nil:
@@ -73,6 +73,7 @@ func tail(ctx context.Context, c *console, from *consumer, count int, asJSON boo
 		if err := from.accept(ctx, raw); err != nil {
 			return fmt.Errorf("accept: %w", err)
 		}
+		n++
 	}
 	return nil
 }
