@@ -128,7 +128,7 @@ func replyText(t *testing.T, err error) string {
 	if err == nil {
 		return "250"
 	}
-	r, ok := err.(*smtp.SMTPError) // go-smtp looks for the bare type, too
+	r, ok := err.(*smtp.SMTPError) //nolint:errorlint // go-smtp looks for the bare type, too
 	if !ok {
 		t.Fatalf("not an SMTPError: %v", err)
 	}

@@ -58,7 +58,7 @@ func BenchmarkAttachment(b *testing.B) {
 		message = append(append(message, bb.body...), "\r\n--x--\r\n"...)
 		buf := make([]byte, 256<<10)
 		for _, hashed := range []bool{false, true} {
-			w, name := io.Writer(io.Discard), bb.name
+			w, name := io.Discard, bb.name
 			if hashed {
 				w, name = sha256.New(), name+"+sha256"
 			}

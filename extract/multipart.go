@@ -150,7 +150,7 @@ func (r *Reader) boundary(n *node) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	guessed := r.guessBoundary(b, whole)
+	guessed := r.guessBoundary(b)
 	name := "the multipart " + sectionName(n.childSection())
 	if guessed == "" {
 		r.problems.add(nil, CodeMissingBoundary, name+" has no usable boundary: its content is one part")
@@ -163,7 +163,7 @@ func (r *Reader) boundary(n *node) (string, error) {
 // guessBoundary returns the text behind the dashes of the first line of b, the
 // beginning of a multipart's content, that starts with two of them and is
 // followed by a header field or occurs again. Another multipart's delimiter ends the search.
-func (r *Reader) guessBoundary(b []byte, whole bool) string {
+func (r *Reader) guessBoundary(b []byte) string {
 	for at := 0; at < len(b); {
 		i := bytes.IndexByte(b[at:], '\n')
 		if i < 0 {

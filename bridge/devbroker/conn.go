@@ -79,7 +79,7 @@ func (c *conn) run() {
 func (c *conn) linger() {
 	if w, ok := c.nc.(interface{ CloseWrite() error }); ok && w.CloseWrite() == nil {
 		c.nc.SetReadDeadline(time.Now().Add(closeTimeout))
-		io.Copy(io.Discard, c.nc)
+		_, _ = io.Copy(io.Discard, c.nc) // ends by the deadline at the latest, and then the connection is closed
 	}
 }
 
@@ -204,7 +204,7 @@ func (c *conn) close(err *performatives.Error) {
 func (c *conn) reset() {
 	c.closing = true
 	if l, ok := c.raw.(interface{ SetLinger(int) error }); ok {
-		l.SetLinger(0)
+		_ = l.SetLinger(0) // fails only on a connection that is gone
 	}
 	c.raw.Close()
 }

@@ -64,8 +64,7 @@ func (c *conn) readHeader() (proto byte, err error) {
 
 // wrongHeader answers a protocol header that will not do with the one that would, before the connection is closed (§2.2).
 func (c *conn) wrongHeader(cause error) error {
-	frames.WriteProtocolHeader(c.nc, frames.ProtoIDSASL)
-	return cause
+	return errors.Join(cause, frames.WriteProtocolHeader(c.nc, frames.ProtoIDSASL))
 }
 
 // authenticate does the SASL exchange. It returns nil only after an outcome of ok.
@@ -86,8 +85,7 @@ func (c *conn) authenticate() error {
 		return err
 	}
 	if !slices.Contains(offered, init.Mechanism) || !c.login(init) {
-		c.writeSASL(&sasl.Outcome{Code: sasl.CodeAuth})
-		return fmt.Errorf("SASL %s: %w", init.Mechanism, errLogin)
+		return errors.Join(fmt.Errorf("SASL %s: %w", init.Mechanism, errLogin), c.writeSASL(&sasl.Outcome{Code: sasl.CodeAuth}))
 	}
 	return c.writeSASL(&sasl.Outcome{Code: sasl.CodeOK})
 }

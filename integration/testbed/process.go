@@ -272,12 +272,12 @@ func (p *Process) PeakRSS() (int64, error) {
 	return 0, fmt.Errorf("peak memory of %s: the process has ended", p.name)
 }
 
-// tail returns the last max octets of s, from the beginning of a line where there is one.
-func tail(s string, max int) string {
-	if len(s) <= max {
+// tail returns the last n octets of s, from the beginning of a line where there is one.
+func tail(s string, n int) string {
+	if len(s) <= n {
 		return s
 	}
-	s = s[len(s)-max:]
+	s = s[len(s)-n:]
 	if _, rest, ok := strings.Cut(s, "\n"); ok && rest != "" {
 		s = rest
 	}
