@@ -146,7 +146,7 @@ func (r *Reader) boundary(n *node) (string, error) {
 	if given != "" && len(given) <= maxBoundary && !strings.ContainsAny(given, "\r\n") {
 		return given, nil
 	}
-	b, whole, err := r.peek(peekSize)
+	b, _, err := r.peek(peekSize)
 	if err != nil {
 		return "", err
 	}
