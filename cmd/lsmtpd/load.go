@@ -159,7 +159,7 @@ func suggestion(name string) string {
 
 // nearest is the one of names that is spelled most like name, "" where none is like it.
 func nearest(name string, names []string) string {
-	best, bestDistance := "", len(name)/3+1
+	best, bestDistance := "", max(len(name)/3+1, 3) // two letters exchanged are a distance of 2
 	for _, n := range names {
 		if d := distance(name, n); d < bestDistance {
 			best, bestDistance = n, d

@@ -12,7 +12,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -130,9 +129,13 @@ func knownCommand(root *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
+	var names []string
+	for _, sub := range root.Commands() {
+		names = append(names, sub.Name())
+	}
 	hint := "lsmtpd --help lists them"
-	if similar := root.SuggestionsFor(args[0]); len(similar) > 0 {
-		hint = "did you mean " + strings.Join(similar, " or ") + "?"
+	if similar := nearest(args[0], names); similar != "" {
+		hint = "did you mean " + similar + "?"
 	}
 	return usageError{fmt.Errorf("unknown command %q; %s", args[0], hint)}
 }
