@@ -23,7 +23,7 @@ const (
 	speedRounds      = 3        // of everything; the median is printed
 	smallOctets      = 2 << 10
 	smallConnections = 16
-	smallMails       = 250 // on each connection, in each round
+	smallMails       = 1000 // on each connection, in each round
 )
 
 // speed measures lsmtpd beside ceilings and prints the ratios.
