@@ -55,7 +55,7 @@ func TestCommandLine(t *testing.T) {
 }
 
 func TestDemo(t *testing.T) {
-	t.Parallel()
+	// Not parallel: demo looks for free ports near the defaults, and two of them might find the same.
 	code, out, text := runs(t, nil, "demo", "--once", "--size", "1MB")
 	if code != exitOK {
 		t.Fatalf("exit code %d, want %d:\n%s%s", code, exitOK, out, text)
@@ -64,7 +64,7 @@ func TestDemo(t *testing.T) {
 }
 
 func TestDemoServesOn(t *testing.T) {
-	t.Parallel()
+	// Not parallel: demo looks for free ports near the defaults, and two of them might find the same.
 	p := start(t, nil, "", "demo", "--size", "100kB")
 	deadline := time.After(long)
 	for !strings.Contains(p.out.String(), "Serving until interrupted") {
