@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -52,28 +51,35 @@ func (p *place) serve(b *devbroker.Broker) {
 	p.stop = sync.OnceFunc(func() { cancel(); wg.Wait() })
 }
 
-// ready asks /readyz and returns the status and what it says of the broker and the store.
-func ready(t *testing.T, p *process) (status int, broker, store string) {
+// get asks the admin listener for a path.
+func get(t *testing.T, p *process, path string) (status int, body string) {
 	t.Helper()
-	r, err := http.Get("http://" + p.listens("http") + "/readyz")
+	r, err := http.Get("http://" + p.listens("http") + "/" + path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<16))
+	octets, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, hidden := range []string{secretText, userText} {
-		if bytes.Contains(body, []byte(hidden)) {
-			t.Errorf("/readyz shows %s: %s", hidden, body)
+		if strings.Contains(string(octets), hidden) {
+			t.Errorf("/%s shows %s: %s", path, hidden, octets)
 		}
 	}
+	return r.StatusCode, string(octets)
+}
+
+// ready asks /readyz and returns the status and what it says of the broker and the store.
+func ready(t *testing.T, p *process) (status int, broker, store string) {
+	t.Helper()
+	status, body := get(t, p, "readyz")
 	var said struct{ Broker, Store string }
-	if err := json.Unmarshal(body, &said); err != nil {
+	if err := json.Unmarshal([]byte(body), &said); err != nil {
 		t.Fatalf("/readyz: %v: %s", err, body)
 	}
-	return r.StatusCode, said.Broker, said.Store
+	return status, said.Broker, said.Store
 }
 
 const every = devbroker.Every

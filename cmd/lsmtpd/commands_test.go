@@ -38,6 +38,8 @@ func TestCommandLine(t *testing.T) {
 		{"send, server away", []string{"send", "--server=127.0.0.1:1"}, exitFailed, "", "--server: dial tcp 127.0.0.1:1: connect: connection refused; does lsmtpd listen there?"},
 		{"tail, no broker", []string{"tail"}, exitUsage, "", "broker.url: missing; set it, as in amqp://127.0.0.1:5672"},
 		{"tail, no address", []string{"tail"}, exitUsage, "", "broker.address: missing; set it, as in mail"},
+		{"tail, certificate without key", []string{"tail", "--broker.url=amqps://127.0.0.1:1", "--broker.address=mail", "--broker.tls.cert_file=/dev/null"}, exitUsage, "",
+			"broker.tls.cert_file and broker.tls.key_file: one is set without the other; set both or none"},
 		{"tail, negative count", []string{"tail", "--broker.url=amqp://127.0.0.1:1", "--broker.address=mail", "-n=-1"}, exitUsage, "", "--count: -1 is negative; want 0 for no end, or a number"},
 		{"tail, broker away", []string{"tail", "--broker.url=amqp://" + userText + ":" + secretText + "@127.0.0.1:1", "--broker.address=mail"}, exitFailed, "",
 			"connect to amqp://127.0.0.1:1: dial tcp 127.0.0.1:1: connect: connection refused; check that the broker runs and that broker.url names its AMQP port"},

@@ -12,6 +12,7 @@ import (
 // environment is a valid configuration, for servers that are away, with entries on top.
 func environment(t *testing.T, entries ...string) []string {
 	return append([]string{
+		"LSMTPD_LOG_LEVEL=debug",
 		"LSMTPD_SMTP_LISTEN=smtp://127.0.0.1:0",
 		"LSMTPD_BROKER_URL=amqp://" + userText + ":" + secretText + "@127.0.0.1:1",
 		"LSMTPD_BROKER_ADDRESS=mail",
@@ -300,6 +301,7 @@ func TestValidConfiguration(t *testing.T) {
 		{"unknown variable", "", []string{"LSMTPD_SMTP_LISTN=x"}, nil, []string{"warning: unknown environment variable LSMTPD_SMTP_LISTN; did you mean LSMTPD_SMTP_LISTEN?"}},
 		{"variable of an orchestrator", "", []string{"LSMTPD_SERVICE_HOST=10.0.0.1"}, nil, []string{"warning: unknown environment variable LSMTPD_SERVICE_HOST; lsmtpd serve --help lists them"}},
 		{"secret in the file", "broker: {username: " + userText + ", password: " + secretText + "}\n", nil, nil, nil},
+		{"file by flag before the one by environment", "# nothing\n", []string{"LSMTPD_CONFIG=/nonexistent/lsmtpd.yaml"}, nil, nil},
 		{"several brokers", "broker: {url: ['amqp://127.0.0.1:1', 'amqps://127.0.0.1']}\n", nil, nil, nil},
 	}
 	for _, tt := range tests {
@@ -320,6 +322,24 @@ func TestValidConfiguration(t *testing.T) {
 			t.Errorf("exit code %d, want %d:\n%s", code, exitOK, text)
 		}
 	})
+}
+
+// A list may also be given flag by flag; of any other flag the last one holds.
+func TestRepeatedFlags(t *testing.T) {
+	l := newLoader()
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	l.addFlags(flags, "")
+	err := flags.Parse([]string{"--broker.url=amqp://a:1", "--broker.url=amqp://b:2,amqp://c:3", "--broker.address=x", "--broker.address=y"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := l.load(nil)
+	if got, want := l.keys["broker.url"].get(), "amqp://a:1,amqp://b:2,amqp://c:3"; err != nil || got != want {
+		t.Errorf("broker.url: got %s, %v; want %s", got, err, want)
+	}
+	if s.broker.address != "y" {
+		t.Errorf("broker.address: got %s, want y", s.broker.address)
+	}
 }
 
 func TestUsage(t *testing.T) {

@@ -40,20 +40,9 @@ type instance struct {
 
 // validate reports what is wrong with settings that are right one by one.
 func (s *settings) validate() error {
-	var errs []error
-	need := func(name, value, example string) {
-		if value == "" {
-			errs = append(errs, fmt.Errorf("%s: missing; set it, as in %s", name, example))
-		}
-	}
-	if len(s.broker.url) == 0 {
-		need("broker.url", "", "amqp://127.0.0.1:5672")
-	}
-	need("broker.address", s.broker.address, "mail")
-	need("store.url", s.store.url, "file:///var/lib/lsmtpd/objects")
-	if len(s.smtp.listen) == 0 {
-		need("smtp.listen", "", "smtp://127.0.0.1:2525")
-	}
+	errs := s.validateBroker()
+	errs = append(errs, missing("store.url", s.store.url != "", "file:///var/lib/lsmtpd/objects"))
+	errs = append(errs, missing("smtp.listen", len(s.smtp.listen) > 0, "smtp://127.0.0.1:2525"))
 	if (s.smtp.tls.certFile == "") != (s.smtp.tls.keyFile == "") {
 		errs = append(errs, errors.New("smtp.tls.cert_file and smtp.tls.key_file: one is set without the other; set both or none"))
 	}
@@ -65,13 +54,6 @@ func (s *settings) validate() error {
 			errs = append(errs, fmt.Errorf("smtp.listen: %s needs smtp.tls.cert_file and smtp.tls.key_file", e))
 		}
 	}
-	if (s.broker.tls.certFile == "") != (s.broker.tls.keyFile == "") {
-		errs = append(errs, errors.New("broker.tls.cert_file and broker.tls.key_file: one is set without the other; set both or none"))
-	}
-	hasUser := func(u *url.URL) bool { return u.User != nil }
-	if s.broker.password != "" && s.broker.username == "" && !slices.ContainsFunc(s.broker.url, hasUser) {
-		errs = append(errs, errors.New("broker.password: is set without broker.username; set both or none"))
-	}
 	if s.store.partBytes > s.store.memory {
 		errs = append(errs, fmt.Errorf("store.part_bytes: %d octets do not fit into store.memory, %d octets; lower the one or raise the other", s.store.partBytes, s.store.memory))
 	}
@@ -79,6 +61,30 @@ func (s *settings) validate() error {
 		errs = append(errs, errors.New("store.access_key and store.secret_key: one is set without the other; set both, or none for the standard credential chain"))
 	}
 	return errors.Join(errs...)
+}
+
+// validateBroker is validate for what consumers need, too. There may be nils among the errors.
+func (s *settings) validateBroker() []error {
+	errs := []error{
+		missing("broker.url", len(s.broker.url) > 0, "amqp://127.0.0.1:5672"),
+		missing("broker.address", s.broker.address != "", "mail"),
+	}
+	if (s.broker.tls.certFile == "") != (s.broker.tls.keyFile == "") {
+		errs = append(errs, errors.New("broker.tls.cert_file and broker.tls.key_file: one is set without the other; set both or none"))
+	}
+	hasUser := func(u *url.URL) bool { return u.User != nil }
+	if s.broker.password != "" && s.broker.username == "" && !slices.ContainsFunc(s.broker.url, hasUser) {
+		errs = append(errs, errors.New("broker.password: is set without broker.username; set both or none"))
+	}
+	return errs
+}
+
+// missing is the error for a setting that is needed, nil where it is given.
+func missing(name string, given bool, example string) error {
+	if given {
+		return nil
+	}
+	return fmt.Errorf("%s: missing; set it, as in %s", name, example)
 }
 
 // newInstance opens the listeners of what settings describe. It connects to

@@ -36,9 +36,17 @@ type rawFlag struct {
 	given bool
 }
 
-func (f *rawFlag) String() string     { return f.key.get() }
-func (f *rawFlag) Type() string       { return f.key.kind }
-func (f *rawFlag) Set(v string) error { f.value, f.given = v, true; return nil }
+func (f *rawFlag) String() string { return f.key.get() }
+func (f *rawFlag) Type() string   { return f.key.kind }
+
+// Set keeps v. A list may be given element by element, in several flags.
+func (f *rawFlag) Set(v string) error {
+	if f.given && f.key.kind == "list" {
+		v = f.value + "," + v
+	}
+	f.value, f.given = v, true
+	return nil
+}
 
 // addFlags gives set a flag for every key whose name begins with one of prefixes, and --config.
 func (l *loader) addFlags(set *pflag.FlagSet, prefixes ...string) {

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"net/http"
 	"net/textproto"
 	"os"
 	"path/filepath"
@@ -215,10 +216,22 @@ func TestReplies(t *testing.T) {
 		c.send("250 2.0.0 ", message(limit)) // the session goes on
 		published(t, node, 2)
 	})
+	chunk := func(c *client, want string, octets int) {
+		c.do("250 ", "MAIL FROM:<a@example.org>")
+		c.do("250 ", "RCPT TO:<b@example.com>")
+		c.do(want, fmt.Sprintf("BDAT %d LAST\r\n%s", octets, strings.TrimSuffix(message(octets), "\r\n")))
+	}
+	t.Run("chunk of the limit", func(t *testing.T) {
+		chunk(dialSMTP(t, at), "250 2.0.0 ", limit)
+		published(t, node, 3)
+	})
+	t.Run("chunk one above", func(t *testing.T) {
+		chunk(dialSMTP(t, at), "552 5.3.4 ", limit+1)
+	})
 	t.Run("dots do not count", func(t *testing.T) {
 		text := message(limit - 4)
 		dialSMTP(t, at).send("250 2.0.0 ", text+".x\r\n")
-		if m := published(t, node, 3); m.Email.Size != limit {
+		if m := published(t, node, 4); m.Email.Size != limit {
 			t.Errorf("%d octets arrived, want %d", m.Email.Size, limit)
 		}
 	})
@@ -230,10 +243,42 @@ func TestReplies(t *testing.T) {
 		c.do("452 4.5.3 ", "RCPT TO:<d@example.com>")
 		c.do("354 ", "DATA")
 		c.do("250 2.0.0 ", small+".")
-		if m := published(t, node, 4); len(m.Envelope.RcptTo) != 2 {
+		if m := published(t, node, 5); len(m.Envelope.RcptTo) != 2 {
 			t.Errorf("%d recipients arrived, want 2", len(m.Envelope.RcptTo))
 		}
 	})
+}
+
+func TestTooManyConnections(t *testing.T) {
+	t.Parallel()
+	p, _ := served(t, "--smtp.max_connections_per_ip=1", "--log.format=json")
+	at := p.await(`"msg":"listening","endpoint":"smtp://([^"]+)"`)
+	dialSMTP(t, at)
+	conn, err := net.DialTimeout("tcp", at, long)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	refused := &client{t: t, Conn: textproto.NewConn(conn), net: conn}
+	refused.reply("connection", "421 4.7.0 ")
+}
+
+// What orchestrators and Prometheus ask for.
+func TestAdmin(t *testing.T) {
+	t.Parallel()
+	p, _ := served(t, "--admin.listen=127.0.0.1:0")
+	dialSMTP(t, p.listens("smtp")).send("250 ", small)
+	for path, wants := range map[string][]string{
+		"healthz": {`"alive":true`},
+		"readyz":  {`"ready":true`},
+		"metrics": {"lsmtpd_broker_up 1", "lsmtpd_store_up 1", "lsmtpd_deliveries_in_flight 0", "lsmtpd_upload_memory_used_bytes 0", "lsmtpd_upload_memory_limit_bytes 6.7108864e+07", "lsmtpd_uploads_waiting 0"},
+	} {
+		status, body := get(t, p, path)
+		if status != http.StatusOK {
+			t.Errorf("/%s: status %d, want 200", path, status)
+		}
+		contains(t, "/"+path, body, wants...)
+	}
 }
 
 func TestExposedListenerIsWarnedOf(t *testing.T) {

@@ -27,7 +27,7 @@ or until --count. What was printed is accepted, and gone from the queue.`,
 			if err != nil {
 				return err
 			}
-			if err := s.needBroker(); err != nil {
+			if err := errors.Join(s.validateBroker()...); err != nil {
 				return usageError{err}
 			}
 			if count < 0 {
@@ -76,16 +76,4 @@ func tail(ctx context.Context, c *console, from *consumer, count int, asJSON boo
 		n++
 	}
 	return nil
-}
-
-// needBroker reports what a consumer misses.
-func (s *settings) needBroker() error {
-	var errs []error
-	if len(s.broker.url) == 0 {
-		errs = append(errs, errors.New("broker.url: missing; set it, as in amqp://127.0.0.1:5672"))
-	}
-	if s.broker.address == "" {
-		errs = append(errs, errors.New("broker.address: missing; set it, as in mail"))
-	}
-	return errors.Join(errs...)
 }
