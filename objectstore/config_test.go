@@ -93,7 +93,7 @@ func TestPartLimit(t *testing.T) {
 		{"never above S3's limits", 5 << 30, 1 << 20, 10000, 5 << 30, 5 << 40},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := &S3{partBytes: c.part, pool: testPool(c.slabs)}
+			s := &S3{partBytes: c.part, pool: testPool(c.slabs), maxParts: maxParts}
 			if got := s.partLimit(c.number); got != c.limit {
 				t.Errorf("part %d: %d octets; want %d", c.number, got, c.limit)
 			}

@@ -33,13 +33,14 @@ type S3 struct {
 	bucket, prefix string // prefix is empty or ends in a slash
 	pool           *Pool
 	partBytes      int64
+	maxParts       int
 	checksum       bool
 	timeout        time.Duration
 	slowest        int64 // octets a second that a request is given time for
 }
 
 func openS3(cfg Config, u *url.URL) (*S3, error) {
-	s := &S3{bucket: u.Host, pool: cfg.Pool, partBytes: cfg.PartBytes, timeout: cfg.RequestTimeout, slowest: slowestRate}
+	s := &S3{bucket: u.Host, pool: cfg.Pool, partBytes: cfg.PartBytes, timeout: cfg.RequestTimeout, slowest: slowestRate, maxParts: maxParts}
 	if s.partBytes == 0 {
 		s.partBytes = DefaultPartBytes
 	}

@@ -36,7 +36,7 @@ func (s *S3) partLimit(number int) int64 {
 // MaxObjectBytes is the largest object, in octets, that Put can store with this part size and pool.
 func (s *S3) MaxObjectBytes() int64 {
 	var total int64
-	for number := 1; number <= maxParts; number += partsPerSize {
+	for number := 1; number <= s.maxParts; number += partsPerSize {
 		total += partsPerSize * s.partLimit(number)
 	}
 	return min(total, maxObjectBytes)
@@ -119,7 +119,7 @@ func (u *upload) readOn(ctx context.Context, fail context.CancelCauseFunc, b *bu
 				b.release()
 				return err
 			}
-			if number > maxParts || u.size+b.size > maxObjectBytes {
+			if number > u.store.maxParts || u.size+b.size > maxObjectBytes {
 				b.release()
 				return fmt.Errorf("%w: more than %d octets", ErrTooLarge, u.store.MaxObjectBytes())
 			}

@@ -51,7 +51,20 @@ func newTestS3(t *testing.T, f *fakeS3, change func(*Config)) *S3 {
 // errAny stands for an error that no caller decides on.
 var errAny = errors.New("any error")
 
-func impatient(cfg *Config) { cfg.RequestTimeout = time.Second }
+// impatient is for servers that hang; for those that answer it might be too short on a busy machine.
+func impatient(cfg *Config) { cfg.RequestTimeout = 4 * time.Second }
+
+// patience is what a script of faults calls for.
+func patience(faults map[string][]fault3) func(*Config) {
+	for _, list := range faults {
+		for _, f := range list {
+			if f.kind == "hang" || f.kind == "lost, then silence" {
+				return impatient
+			}
+		}
+	}
+	return nil
+}
 
 func TestS3Faults(t *testing.T) {
 	const small, large = 1000, 5*MinPartBytes/2 + 1
@@ -96,6 +109,9 @@ func TestS3Faults(t *testing.T) {
 		{"parts hang", large, script{"part": {hang, hang, hang, hang, hang, hang, hang, hang}}, ErrUnavailable, true},
 		{"parts fail", large, script{"part": {broken, broken, broken, broken, broken, broken, broken, broken}}, ErrUnavailable, false},
 		{"part denied", large, script{"part": {denied}}, ErrDenied, false},
+		{"put refused before it is read", small, script{"put": {{kind: "early", status: 403, code: "AccessDenied"}}}, ErrDenied, false},
+		{"part refused before it is read", large, script{"part": {{kind: "early", status: 403, code: "AccessDenied"}}}, ErrDenied, false},
+		{"part put off before it is read", large, script{"part": {{kind: "early", status: 503, code: "SlowDown"}}}, nil, false},
 		{"second part denied", large, script{"part": {{}, denied}}, ErrDenied, false},
 		{"wrong ETag of a part", large, script{"part": {{kind: "etag"}}}, errAny, false},
 		{"upload gone", large, script{"part": {{}, {status: 404, code: "NoSuchUpload"}}}, ErrNotFound, false},
@@ -120,7 +136,7 @@ func TestS3Faults(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			f := newFakeS3(t)
-			s := newTestS3(t, f, impatient)
+			s := newTestS3(t, f, patience(c.faults))
 			s.slowest = 1 << 30
 			for op, faults := range c.faults {
 				f.fail(op, faults...)
@@ -217,6 +233,22 @@ func TestS3CancelDuringRequest(t *testing.T) {
 	}
 }
 
+// An object of more parts than there may be is refused, and leaves nothing.
+func TestS3TooManyParts(t *testing.T) {
+	f := newFakeS3(t)
+	s := newTestS3(t, f, nil)
+	s.maxParts = 2
+	for size, want := range map[int64]error{2 * MinPartBytes: nil, 2*MinPartBytes + 1: ErrTooLarge} {
+		_, err := s.Put(t.Context(), fmt.Sprint(size), bytes.NewReader(make([]byte, size)))
+		if !errors.Is(err, want) {
+			t.Errorf("Put of %d octets in at most two parts: %v; want %v", size, err, want)
+		}
+	}
+	if got := fmt.Sprint(f.residue()); got != "[object pre/fix/10485760]" {
+		t.Errorf("left: %s; want the smaller object", got)
+	}
+}
+
 func TestS3RequestsPerObject(t *testing.T) {
 	for size, want := range map[int64]string{
 		0:                "map[put:1]",
@@ -257,6 +289,7 @@ func TestS3GetFaults(t *testing.T) {
 		want  error
 	}{
 		{"hangs", fault3{kind: "hang"}, ErrUnavailable},
+		{"stalls in the middle", fault3{kind: "stall"}, ErrUnavailable},
 		{"cut", fault3{kind: "cut"}, io.ErrUnexpectedEOF},
 		{"busy", fault3{status: 503, code: "SlowDown"}, ErrUnavailable},
 		{"denied", fault3{status: 403, code: "AccessDenied"}, ErrDenied},
@@ -265,7 +298,11 @@ func TestS3GetFaults(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			f := newFakeS3(t)
-			s := newTestS3(t, f, impatient)
+			var change func(*Config)
+			if c.fault.kind == "hang" || c.fault.kind == "stall" {
+				change = impatient
+			}
+			s := newTestS3(t, f, change)
 			if _, err := s.Put(t.Context(), "a", bytes.NewReader(content)); err != nil {
 				t.Fatal(err)
 			}

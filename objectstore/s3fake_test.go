@@ -49,7 +49,7 @@ type fakeUpload struct {
 type fault3 struct {
 	status int    // answer with it, and with code
 	code   string // with status 200: an error in the body of an answer of success
-	kind   string // "hang", "reset": before anything is done; "lost": done, but never answered; "cut": half a body; "etag"
+	kind   string // "hang", "reset": before anything is done; "lost": done, but never answered; "cut", "stall": half a body; "etag": a wrong one; "early": answered before the body is read
 }
 
 func newFakeS3(t *testing.T) *fakeS3 {
@@ -137,7 +137,9 @@ func (f *fakeS3) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.CopyN(io.Discard, r.Body, r.ContentLength/2)
 		panic(http.ErrAbortHandler)
 	case fault.status != 0:
-		_, _ = io.Copy(io.Discard, r.Body)
+		if fault.kind != "early" {
+			_, _ = io.Copy(io.Discard, r.Body)
+		}
 		refuse(w, fault.status, fault.code)
 		return
 	}
@@ -165,7 +167,7 @@ func (f *fakeS3) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(answer.Code)
 	body := answer.Body.Bytes()
-	if fault.kind == "cut" {
+	if fault.kind == "cut" || fault.kind == "stall" {
 		body = body[:len(body)/2]
 	}
 	_, _ = w.Write(body)
