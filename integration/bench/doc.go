@@ -14,6 +14,8 @@
 //
 // The broker is the node of bridge/devbroker, in the memory of this command and
 // never in lsmtpd's. The S3 server is MinIO, in a process of its own, or what
-// --s3 names; objects stay in the bucket of the latter. What this leaves out:
-// other brokers, TLS, and networks that are not loopback.
+// --s3 names; objects stay in the bucket of the latter. All else is ended and
+// removed, also on an interrupt; only SIGKILL leaves the folder
+// lsmtpd-bench-* among the temporary files, though no process on Linux. What
+// this leaves out: other brokers, TLS, and networks that are not loopback.
 package main

@@ -109,7 +109,7 @@ func (c *client) quit() error {
 }
 
 // sendAll sends the message rounds times on each of so many connections, which all begin at once, and returns the time
-// from there to the last reply. Its error joins those of all connections.
+// from there to the last reply. Its error tells those of all connections.
 func sendAll(ctx context.Context, addr string, connections, rounds int, m message) (time.Duration, error) {
 	size := m.size()
 	clients := make([]*client, 0, connections)
@@ -132,7 +132,7 @@ func sendAll(ctx context.Context, addr string, connections, rounds int, m messag
 		wg.Go(func() {
 			for range rounds {
 				if _, err := c.send(m, size); err != nil {
-					errs[i] = fmt.Errorf("connection %d of %d: %w", i+1, connections, err)
+					errs[i] = err
 					return
 				}
 			}
@@ -148,7 +148,25 @@ func sendAll(ctx context.Context, addr string, connections, rounds int, m messag
 			errs[i] = c.quit()
 		}
 	}
-	return took, errors.Join(errs...)
+	return took, summary(errs)
+}
+
+// summary joins errors, those with the same text as one, which says on how many connections it came up.
+func summary(errs []error) error {
+	var distinct []error
+	times := map[string]int{}
+	for _, err := range errs {
+		if err == nil {
+			continue
+		}
+		if times[err.Error()]++; times[err.Error()] == 1 {
+			distinct = append(distinct, err)
+		}
+	}
+	for i, err := range distinct {
+		distinct[i] = fmt.Errorf("%d of %d connections: %w", times[err.Error()], len(errs), err)
+	}
+	return errors.Join(distinct...)
 }
 
 // size is the length of the message in octets.

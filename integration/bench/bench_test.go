@@ -3,6 +3,8 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -47,6 +49,20 @@ func TestMessages(t *testing.T) {
 				t.Error("a line begins with a dot, which would have to be stuffed")
 			}
 		})
+	}
+}
+
+func TestSummary(t *testing.T) {
+	refused, cut := errors.New("451 later"), errors.New("EOF")
+	err := summary([]error{nil, refused, cut, nil, errors.New("451 later")})
+	if got, want := fmt.Sprint(err), "2 of 5 connections: 451 later\n1 of 5 connections: EOF"; got != want {
+		t.Errorf("summary: got %q, want %q", got, want)
+	}
+	if !errors.Is(err, cut) {
+		t.Errorf("summary: %v does not wrap %v", err, cut)
+	}
+	if err := summary(make([]error, 3)); err != nil {
+		t.Errorf("summary of no errors: got %v, want nil", err)
 	}
 }
 
