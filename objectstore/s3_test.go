@@ -66,19 +66,24 @@ func patience(faults map[string][]fault3) func(*Config) {
 	return nil
 }
 
-func TestS3Faults(t *testing.T) {
+// script is how requests fail, by operation.
+type script map[string][]fault3
+
+// faultCase is a Put to a server that fails.
+type faultCase struct {
+	name      string
+	size      int64
+	faults    script
+	want      error // nil: success
+	uncertain bool
+}
+
+func faultCases() []faultCase {
 	const small, large = 1000, 5*MinPartBytes/2 + 1
 	hang, reset, lost := fault3{kind: "hang"}, fault3{kind: "reset"}, fault3{kind: "lost"}
 	busy, broken := fault3{status: 503, code: "SlowDown"}, fault3{status: 500, code: "InternalError"}
 	denied := fault3{status: 403, code: "AccessDenied"}
-	type script map[string][]fault3
-	for _, c := range []struct {
-		name      string
-		size      int64
-		faults    script
-		want      error // nil: success
-		uncertain bool
-	}{
+	return []faultCase{
 		{"put busy", small, script{"put": {busy, busy, busy}}, nil, false},
 		{"put busy for long", small, script{"put": {busy, busy, busy, busy}}, ErrUnavailable, false},
 		{"put broken", small, script{"put": {broken}}, nil, false},
@@ -132,7 +137,11 @@ func TestS3Faults(t *testing.T) {
 		{"head busy", large, script{"head": {busy, busy}}, nil, false},
 		{"head denied", large, script{"head": {denied}}, ErrDenied, false},
 		{"head says another ETag", large, script{"head": {{kind: "etag"}}}, ErrUnavailable, false},
-	} {
+	}
+}
+
+func TestS3Faults(t *testing.T) {
+	for _, c := range faultCases() {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			f := newFakeS3(t)
