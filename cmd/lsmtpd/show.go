@@ -19,7 +19,7 @@ func show(w io.Writer, m *schema.Message) error {
 	row := func(label, format string, args ...any) {
 		fmt.Fprintf(b, "  %-10s %s\n", label, harmless(fmt.Sprintf(format, args...)))
 	}
-	fmt.Fprintf(b, "Message %s\n", m.ID)
+	fmt.Fprintf(b, "Message %s\n", harmless(m.ID))
 	row("received", "%s, %s from %s (%s)", m.Email.ReceivedAt.Format(time.DateTime+" MST"), m.Envelope.Protocol, m.Envelope.ClientAddress, m.Envelope.Helo)
 	row("envelope", "<%s> to %s", m.Envelope.MailFrom.Email, recipients(m.Envelope.RcptTo))
 	if len(m.Email.From) > 0 {
