@@ -28,10 +28,11 @@ const (
 )
 
 // wholeShare is the most that one envelope can take under cfg: its header
-// fields and inline octets as read and as text, its parts, and its encoding,
-// which the broker client copies twice.
+// fields, which cost several times their octets when they are tiny, its inline
+// octets as read and as text, its parts, and its encoding, which the broker
+// client copies twice.
 func wholeShare(cfg Config) int64 {
-	return 2*cfg.Limits.MaxHeaderBytes + 3*cfg.MaxInlineBytes + int64(cfg.Limits.MaxParts)*partCost + 3*cfg.MaxPublishBytes
+	return 8*cfg.Limits.MaxHeaderBytes + 3*cfg.MaxInlineBytes + int64(cfg.Limits.MaxParts)*partCost + 3*cfg.MaxPublishBytes
 }
 
 // MinMemory is the least Config.Memory with which every message can be taken.

@@ -11,7 +11,9 @@ import (
 
 	"github.com/google/uuid"
 
+	"lsmtpd/bridge/publish"
 	"lsmtpd/extract"
+	"lsmtpd/objectstore"
 	"lsmtpd/schema"
 )
 
@@ -206,7 +208,19 @@ func (t *transaction) finish(s *Session, list []*delivery) {
 		"protocol", s.envelope.Protocol, "duration", took.Round(time.Microsecond),
 	}
 	if cause != nil {
-		level, attrs = slog.LevelWarn, append(attrs, "error", cause, "objects_kept", keepsObjects(list) && len(t.keys) > 0)
+		level, attrs = slog.LevelWarn, append(attrs, "error", cause, "remedy", remedy(cause), "objects_kept", keepsObjects(list) && len(t.keys) > 0)
 	}
 	t.bridge.log.Log(context.Background(), level, "transaction", attrs...)
+}
+
+// remedy says what an operator can do about the end of a transaction, "" where it is the client's own doing.
+func remedy(cause error) string {
+	var delivery *publish.Error
+	if errors.As(cause, &delivery) {
+		return publish.Remedy(cause)
+	}
+	if errors.Is(cause, errStore) {
+		return objectstore.Remedy(cause)
+	}
+	return ""
 }

@@ -153,14 +153,24 @@ type headerRest struct {
 	tail []byte // of the empty line that ends the block, consumed already
 }
 
-// Read implements io.Reader.
-func (h *headerRest) Read(p []byte) (int, error) {
+// Read implements io.Reader. It fills p: a block of tiny fields must not cost its readers a call for each.
+func (h *headerRest) Read(p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var k int
+		k, err = h.readPiece(p[n:])
+		n += k
+	}
+	if n > 0 {
+		return n, nil // an error comes again with the next call
+	}
+	return 0, err
+}
+
+// readPiece reads at most one line.
+func (h *headerRest) readPiece(p []byte) (int, error) {
 	r := h.r
 	if r.mem == nil {
 		return 0, errClosed
-	}
-	if len(p) == 0 {
-		return 0, nil
 	}
 	if r.entered {
 		return 0, io.EOF

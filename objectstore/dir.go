@@ -144,21 +144,31 @@ func (d *Dir) copy(ctx context.Context, f *os.File, src *source) (int64, error) 
 	defer d.buffers.Put(buf)
 	var size int64
 	for {
-		n, err := src.Read(*buf)
+		n, err := fill(src, *buf)
 		if ctx.Err() != nil {
 			return size, context.Cause(ctx)
 		}
-		if err == io.EOF {
-			return size, nil
-		}
-		if err != nil {
+		if err != nil && err != io.EOF {
 			return size, err
 		}
 		if _, err := f.Write((*buf)[:n]); err != nil {
 			return size, err
 		}
 		size += int64(n)
+		if err == io.EOF {
+			return size, nil
+		}
 	}
+}
+
+// fill reads until p is full or src has ended: a reader of short pieces must not cost a write each.
+func fill(src *source, p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var k int
+		k, err = src.Read(p[n:])
+		n += k
+	}
+	return n, err
 }
 
 // seal makes the octets durable and makes sure that there are as many as were read.

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/emersion/go-smtp"
@@ -42,13 +44,31 @@ func Listen(cfg Config, b *bridge.Bridge) (*Server, error) {
 		if e.Scheme == "smtps" && cfg.TLS == nil {
 			return nil, errors.Join(fmt.Errorf("smtp.listen: %s: %w", e, errNoCertificate), s.closeListeners())
 		}
-		ln, err := net.Listen(e.Network, e.Address)
+		ln, err := listen(e)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("smtp.listen: cannot listen on %s: %w; free the port or choose another", e, err), s.closeListeners())
+			return nil, errors.Join(fmt.Errorf("smtp.listen: cannot listen on %s: %w; free the %s or choose another", e, err, map[string]string{"tcp": "port", "unix": "socket"}[e.Network]), s.closeListeners())
 		}
 		s.listeners = append(s.listeners, ln)
 	}
 	return s, nil
+}
+
+// listen opens one endpoint. The socket file of a process that is gone is
+// replaced; one that somebody answers on is in use.
+func listen(e Endpoint) (net.Listener, error) {
+	ln, err := net.Listen(e.Network, e.Address)
+	if e.Network != "unix" || !errors.Is(err, syscall.EADDRINUSE) {
+		return ln, err
+	}
+	if nc, dialErr := net.DialTimeout(e.Network, e.Address, time.Second); dialErr == nil {
+		return nil, errors.Join(err, nc.Close())
+	} else if !errors.Is(dialErr, syscall.ECONNREFUSED) {
+		return nil, err
+	}
+	if err := os.Remove(e.Address); err != nil {
+		return nil, err
+	}
+	return net.Listen(e.Network, e.Address)
 }
 
 // Addrs are the addresses listened on, in the order of the endpoints.

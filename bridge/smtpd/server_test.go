@@ -330,6 +330,27 @@ func TestForcedShutdownCleansUp(t *testing.T) {
 	}
 }
 
+func TestUnixSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lmtp.sock")
+	stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stale.SetUnlinkOnClose(false)
+	cfg := smtpd.Config{Listen: []smtpd.Endpoint{{Scheme: "lmtp", Network: "unix", Address: path}}}
+	if _, err := smtpd.Listen(cfg, nil); err == nil || !strings.Contains(err.Error(), "smtp.listen") {
+		t.Errorf("a socket that is in use: %v, want an error that names smtp.listen", err)
+	}
+	stale.Close()
+	s, err := smtpd.Listen(cfg, nil)
+	if err != nil {
+		t.Fatalf("a socket that was left behind: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestParseEndpoint(t *testing.T) {
 	for text, want := range map[string]string{
 		"127.0.0.1:25":          "smtp://127.0.0.1:25",

@@ -116,7 +116,7 @@ func openInstance(s *settings, log *slog.Logger) (*instance, error) {
 	}
 	in.publisher = publish.New(publishConfig)
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	prometheus.WrapRegistererWithPrefix("lsmtpd_", reg).MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if in.bridge, err = bridge.New(s.bridgeConfig(), in.publisher, in.store, reg, log); err != nil {
 		return nil, err
 	}
