@@ -11,21 +11,21 @@ import (
 	"lsmtpd/integration/testbed"
 )
 
-// waitBroker waits until /readyz says that no mail can be taken, and why: what fits the program's first attempt.
-func (d *daemon) waitBroker(t *testing.T) {
+// waitBroker waits until /readyz says that no mail can be taken, and why: with this in what it says of the broker.
+func (d *daemon) waitBroker(t *testing.T, reason string) {
 	t.Helper()
 	d.WaitFor(t, "/readyz to say that and why the broker is away", patience, func() bool {
 		r := d.readyz(t)
-		return r.Status == http.StatusServiceUnavailable && !r.Ready && r.Broker != "" && r.Broker != "not connected yet" && r.Store == ""
+		return r.Status == http.StatusServiceUnavailable && !r.Ready && strings.Contains(r.Broker, reason) && r.Store == ""
 	})
 }
 
-// waitStore waits until /readyz says why the store is away; small mail is taken.
-func (d *daemon) waitStore(t *testing.T) {
+// waitStore waits until /readyz says why the store is away, with this in the reason; small mail is taken.
+func (d *daemon) waitStore(t *testing.T, reason string) {
 	t.Helper()
 	d.WaitFor(t, "/readyz to say why the store is away", patience, func() bool {
 		r := d.readyz(t)
-		return r.Status == http.StatusOK && r.Ready && r.Broker == "" && r.Store != ""
+		return r.Status == http.StatusOK && r.Ready && r.Broker == "" && strings.Contains(r.Store, reason)
 	})
 }
 
@@ -77,12 +77,19 @@ func wantLog(t *testing.T, d *daemon, message, setting string) {
 
 // TestBrokerAway starts the program while its broker is down, and then the broker.
 func TestBrokerAway(t *testing.T) {
-	for name, broker := range map[string]*testbed.AMQPBroker{"Artemis": own(t, testbed.Artemis(t), testbed.PrivateArtemis), "Broker-J": own(t, testbed.BrokerJ(t), testbed.PrivateBrokerJ)} {
-		t.Run(name, func(t *testing.T) {
+	for _, c := range []struct {
+		name            string
+		shared, private func(testing.TB) *testbed.AMQPBroker
+	}{
+		{"Artemis", testbed.Artemis, testbed.PrivateArtemis},
+		{"Broker-J", testbed.BrokerJ, testbed.PrivateBrokerJ},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			broker := own(t, c.shared(t), c.private)
 			s := &site{broker, broker.Queue(t), newDirectory(t)}
 			must(t, broker.Stop())
 			d := serve(t, s.settings())
-			d.waitBroker(t)
+			d.waitBroker(t, "connection refused")
 			wantNoMail(t, d)
 			wantLog(t, d, "broker unavailable", "broker.url")
 			must(t, broker.Start())
@@ -110,7 +117,7 @@ func TestStoreAway(t *testing.T) {
 	s.objects = bucket{server, "away"}
 	must(t, server.Stop())
 	d := serve(t, s.settings())
-	d.waitStore(t)
+	d.waitStore(t, "connection refused")
 	wantSmallMailOnly(t, s, d)
 	wantLog(t, d, "store unavailable", "store.url")
 	must(t, server.Start())

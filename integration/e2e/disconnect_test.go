@@ -16,6 +16,7 @@ func TestClientGone(t *testing.T) {
 	half := func(t *testing.T, c *smtpClient) { must(t, c.conn.CloseWrite()) }
 	rst := func(t *testing.T, c *smtpClient) { must(t, c.conn.SetLinger(0)); must(t, c.conn.Close()) }
 	eachSite(t, func(t *testing.T, s *site) {
+		s.needUnfinished(t)
 		d := serveReady(t, s.settings())
 		for i, c := range []struct {
 			name string
@@ -103,6 +104,7 @@ func must(t testing.TB, err error) {
 // TestTwoAtOnce shows that the end of one client is not that of another, whose mail is under way at the same time.
 func TestTwoAtOnce(t *testing.T) {
 	eachSite(t, func(t *testing.T, s *site) {
+		s.needUnfinished(t)
 		d := serveReady(t, s.settings())
 		gone, stays := dial(t, d.smtp), dial(t, d.smtp)
 		gone.begin("<gone@example.org>", "in@example.com")

@@ -38,14 +38,15 @@ func TestBrokerRefuses(t *testing.T) {
 	for _, c := range []struct {
 		name, broker  string
 		change        func(*testbed.AMQPBroker) settings
+		reason        string // in /readyz
 		step, setting string
 	}{
-		{"wrong password", "Artemis", wrongPassword, "broker: connect and log in", "broker.password"},
-		{"wrong password", "Broker-J", wrongPassword, "broker: connect and log in", "broker.password"},
-		{"missing queue", "Artemis", missingQueue("fixed.missing"), `broker: attach to "fixed.missing"`, "broker.address"},
-		{"missing queue", "Broker-J", missingQueue("missing"), `broker: attach to "missing"`, "broker.address"},
-		{"no right to send", "Artemis", readOnly, "broker: attach to ", "broker.address"},
-		{"no login", "Artemis", noLogin, "broker: ", "broker.username"},
+		{"wrong password", "Artemis", wrongPassword, "SASL PLAIN", "broker: connect and log in", "broker.password"},
+		{"wrong password", "Broker-J", wrongPassword, "SASL PLAIN", "broker: connect and log in", "broker.password"},
+		{"missing queue", "Artemis", missingQueue("fixed.missing"), "amqp:not-found", `broker: attach to "fixed.missing"`, "broker.address"},
+		{"missing queue", "Broker-J", missingQueue("missing"), "amqp:not-found", `broker: attach to "missing"`, "broker.address"},
+		{"no right to send", "Artemis", readOnly, "amqp:unauthorized-access", "broker: attach to ", "broker.address"},
+		{"no login", "Artemis", noLogin, "amqp:unauthorized-access", "broker: ", "broker.username"},
 	} {
 		t.Run(c.name+", "+c.broker, func(t *testing.T) {
 			broker := testbed.Artemis
@@ -57,7 +58,7 @@ func TestBrokerRefuses(t *testing.T) {
 			drain(t, s, 0) // makes the queue, which the user may not have the right to
 			wrong := s.settings().with(c.change(s.broker))
 			d := serve(t, wrong)
-			d.waitBroker(t)
+			d.waitBroker(t, c.reason)
 			wantNoMail(t, d)
 			wantLog(t, d, "broker unavailable", c.setting)
 			wantCheck(t, wrong, c.step, c.setting, testbed.Build(t))
@@ -74,7 +75,7 @@ func TestNoRightToSendBrokerJ(t *testing.T) {
 	client := dial(t, d.smtp)
 	client.begin("<a@example.org>", "in@example.com")
 	client.want("451 4.", client.data(crlf("From: a@example.org\n\ntext\n")))
-	d.waitBroker(t)
+	d.waitBroker(t, "amqp:not-allowed")
 	wantLog(t, d, "link lost", "broker.address")
 	d.stop(t)
 	drain(t, s, 0)
@@ -92,13 +93,13 @@ func noLogin(b *testbed.AMQPBroker) settings { return settings{"broker.url": b.A
 
 // TestStoreRefuses has settings that only the store can find wrong.
 func TestStoreRefuses(t *testing.T) {
-	run := func(name string, change func(*testing.T, bucket) settings, setting string, prefix func(*testing.T) []string) {
+	run := func(name string, change func(*testing.T, bucket) settings, reason, setting string, prefix func(*testing.T) []string) {
 		t.Run(name, func(t *testing.T) {
 			s := artemisMinIO(t)
 			wrong := s.settings().with(change(t, s.objects.(bucket)))
 			command := append(prefix(t), testbed.Build(t))
 			d := serveBy(t, wrong, append(command, "serve")...)
-			d.waitStore(t)
+			d.waitStore(t, reason)
 			wantSmallMailOnly(t, s, d)
 			wantLog(t, d, "store unavailable", setting)
 			wantCheck(t, wrong, "store: put", setting, command...)
@@ -110,20 +111,20 @@ func TestStoreRefuses(t *testing.T) {
 		server := *b.server
 		server.Bucket = "missing-bucket"
 		return settings{"store.url": server.StoreURL(b.prefix)}
-	}, "store.url", plain)
-	run("wrong secret key", func(*testing.T, bucket) settings { return settings{"store.secret_key": "wrong-secret"} }, "store.secret_key", plain)
-	run("wrong access key", func(*testing.T, bucket) settings { return settings{"store.access_key": "stranger"} }, "store.access_key", plain)
+	}, "no such bucket", "store.url", plain)
+	run("wrong secret key", func(*testing.T, bucket) settings { return settings{"store.secret_key": "wrong-secret"} }, "SignatureDoesNotMatch", "store.secret_key", plain)
+	run("wrong access key", func(*testing.T, bucket) settings { return settings{"store.access_key": "stranger"} }, "InvalidAccessKeyId", "store.access_key", plain)
 	run("directory below a regular file", func(t *testing.T, _ bucket) settings {
 		file := filepath.Join(t.TempDir(), "file")
 		must(t, os.WriteFile(file, nil, 0o600))
 		return directoryAt(filepath.Join(file, "objects"))
-	}, "store.url", plain)
+	}, "not a directory", "store.url", plain)
 	run("directory without the right to write", func(t *testing.T, _ bucket) settings {
 		dir := t.TempDir()
 		must(t, os.Chmod(dir, 0o555))
 		t.Cleanup(func() { must(t, os.Chmod(dir, 0o755)) })
 		return directoryAt(dir)
-	}, "directory", boundByPermissions)
+	}, "permission denied", "directory", boundByPermissions)
 }
 
 // directoryAt also takes back what only an S3 store has.

@@ -14,6 +14,7 @@ import (
 // TestShutdown ends the program in the middle of DATA. The client may finish, and then the program ends.
 func TestShutdown(t *testing.T) {
 	eachSite(t, func(t *testing.T, s *site) {
+		s.needUnfinished(t)
 		d := serveReady(t, s.settings())
 		idle, client := dial(t, d.smtp), dial(t, d.smtp)
 		client.begin("<a@example.org>", "in@example.com")

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -38,7 +39,7 @@ type objects interface {
 	settings() settings
 	// open reads an object by what a message says of it.
 	open(t *testing.T, o *schema.Stored) io.ReadCloser
-	// list returns everything there is, finished objects and unfinished ones.
+	// list returns everything there is, finished objects and unfinished ones; see needUnfinished.
 	list(t *testing.T) (finished, unfinished []string)
 }
 
@@ -157,7 +158,7 @@ func (b bucket) list(t *testing.T) (finished, unfinished []string) {
 		finished = append(finished, o.Key)
 	}
 	unfinished, err := b.server.MultipartUploads()
-	if err != nil {
+	if err != nil && !errors.Is(err, testbed.ErrExternal) {
 		t.Fatal(err)
 	}
 	return finished, unfinished
@@ -170,4 +171,12 @@ func (b bucket) client(t *testing.T) *minio.Client {
 		t.Fatal(err)
 	}
 	return client
+}
+
+// needUnfinished skips a test that has to see unfinished uploads: MinIO shows those of all keys in its files alone.
+func (s *site) needUnfinished(t *testing.T) {
+	t.Helper()
+	if b, ok := s.objects.(bucket); ok && b.server.External() {
+		t.Skip("SKIP: this needs to see unfinished uploads, which a server from the environment does not show")
+	}
 }
