@@ -229,11 +229,10 @@ func TestBinaryByBDAT(t *testing.T) {
 	c.do("MAIL FROM:<a@example.org> BODY=BINARYMIME", "250")
 	c.do("RCPT TO:<in@example.com>", "250")
 	header := "Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: binary\r\n\r\n"
-	octets := make([]byte, 5000)
-	for i := range octets {
-		octets[i] = byte(i)
+	octets := []byte("\r\n.\r\n\r\n\r\r\n")
+	for i := range 5000 {
+		octets = append(octets, byte(i))
 	}
-	octets = append(octets, "\r\n.\r\n\r\n\r\r\n"...)
 	c.write(fmt.Sprintf("BDAT %d\r\n%s", len(header), header))
 	c.expect("250")
 	c.write(fmt.Sprintf("BDAT %d LAST\r\n%s", len(octets), octets))
