@@ -67,9 +67,13 @@ func Dial(ctx context.Context, cfg Config) (*amqp.Conn, error) {
 	return c.get(ctx)
 }
 
-// SenderOptions are the options of a sending link on conn as a Publisher would open it.
-func SenderOptions(cfg Config, conn *amqp.Conn) *amqp.SenderOptions {
-	return &amqp.SenderOptions{TargetCapabilities: cfg.targetCapabilities(conn.Properties())}
+// TryLink attaches a sending link on conn as a Publisher would, and detaches it again.
+func TryLink(ctx context.Context, cfg Config, conn *amqp.Conn, address string) error {
+	l, err := openLink(ctx, cfg, conn, address)
+	if err == nil {
+		l.close()
+	}
+	return err
 }
 
 // ReceiverOptions are the options of a receiving link on conn to an address that a Publisher sends to.

@@ -50,6 +50,9 @@ func (d *destination) run(ctx context.Context) {
 			d.maxSize, d.fansOut = int64(min(l.sender.MaxMessageSize(), 1<<62)), l.fansOut
 		})
 		d.conn.cfg.Logger.Info("link attached", "address", d.address, "max_message_size", l.sender.MaxMessageSize())
+		for _, caveat := range d.conn.cfg.caveats(d.address, l.conn.Properties()) {
+			d.conn.cfg.Logger.Info("not verified", "address", d.address, "caveat", caveat)
+		}
 		d.hold(ctx, l)
 	}
 	d.set(func() { d.link, d.err, d.fresh = nil, errClosed, false })

@@ -16,6 +16,9 @@ import (
 // send that waits for a closed session window (RabbitMQ's memory alarm).
 const watchdogGrace = 250 * time.Millisecond
 
+// beginSession is what was being done when a session was refused; Remedy looks for it.
+const beginSession = "begin session"
+
 // link is an attached sending link with its session. It lives until the first
 // error that concerns all its deliveries; then it is dead and another is made.
 type link struct {
@@ -42,9 +45,9 @@ func openLink(ctx context.Context, cfg Config, conn *amqp.Conn, address string) 
 	defer cancel()
 	session, err := conn.NewSession(ctx, nil)
 	if err != nil {
-		return nil, fmt.Errorf("begin session: %w", err)
+		return nil, fmt.Errorf("%s: %w", beginSession, err)
 	}
-	sender, err := session.NewSender(ctx, address, SenderOptions(cfg, conn))
+	sender, err := session.NewSender(ctx, address, &amqp.SenderOptions{TargetCapabilities: cfg.targetCapabilities(conn.Properties())})
 	if err != nil {
 		// The broker may have ended the session already; what counts is why it refused the link.
 		_ = session.Close(ctx)

@@ -153,11 +153,17 @@ func (p *Publisher) Publish(ctx context.Context, dl Delivery) error {
 		case e.Outcome != NeverSent:
 			return errors.Join(doubt, err)
 		}
-		if ctx.Err() != nil || isClosed(dl.Abandon) && doubt == nil {
+		if ctx.Err() != nil || isClosed(dl.Abandon) && doubt == nil || hopeless(e) {
 			return errors.Join(doubt, err)
 		}
 		d.lost(ctx, l)
 	}
+}
+
+// hopeless reports whether a link was lost for a reason that another link will meet as well, as Broker-J
+// detaches a link whose user may not send.
+func hopeless(e *Error) bool {
+	return e.Outcome == InDoubt && (e.Condition == string(amqp.ErrCondNotAllowed) || e.Condition == string(amqp.ErrCondUnauthorizedAccess))
 }
 
 // lost waits until a dead link is no longer the destination's, so that it is not tried again.

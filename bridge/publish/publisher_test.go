@@ -110,6 +110,7 @@ func TestOutcomes(t *testing.T) {
 		{"session window closed", func(s *devbroker.Script) { s.ClosesWindow() }, small, patience, publish.NeverSent, 0},
 		{"session window closed in mid-transfer", func(s *devbroker.Script) { s.ClosesWindowAfter(1) }, multiFrame, patience, publish.InDoubt, 1},
 		{"link detached, then accepted", func(s *devbroker.Script) { s.Delivery(1).DetachesLink("amqp:resource-limit-exceeded", "full") }, small, long, 0, 2},
+		{"link detached: no right to send", func(s *devbroker.Script) { s.Delivery(1).DetachesLink("amqp:not-allowed", "no right") }, small, long, publish.InDoubt, 1},
 		{"session ended, then accepted", func(s *devbroker.Script) { s.Delivery(1).EndsSession("amqp:internal-error", "") }, small, long, 0, 2},
 		{"connection closed, then accepted", func(s *devbroker.Script) { s.Delivery(1).ClosesConnection("amqp:connection:forced", "") }, small, long, 0, 2},
 		{"connection reset, then accepted", func(s *devbroker.Script) { s.Delivery(1).ResetsConnection() }, small, long, 0, 2},

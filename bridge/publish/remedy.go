@@ -17,7 +17,9 @@ func Remedy(err error) string {
 	}
 	text := err.Error()
 	switch condition := amqp.ErrCond(conditionOf(err)); {
-	case strings.Contains(text, "SASL"), strings.Contains(text, "no supported auth mechanism"):
+	// Artemis lets anybody past SASL and refuses the session.
+	case strings.Contains(text, "SASL"), strings.Contains(text, "no supported auth mechanism"),
+		condition == amqp.ErrCondUnauthorizedAccess && strings.Contains(text, beginSession):
 		return "the broker refuses the login: check broker.username and broker.password, and that the broker allows their SASL mechanism"
 	case condition == amqp.ErrCondUnauthorizedAccess, condition == amqp.ErrCondNotAllowed, strings.Contains(text, "does not have permission"):
 		return "the broker's user may not send there: grant it the right to send to broker.address"

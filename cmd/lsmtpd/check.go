@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/google/uuid"
@@ -66,58 +67,68 @@ func (s *settings) check() error {
 	return errors.Join(invalid, bridge.CheckConfig(s.bridgeConfig()), publishErr, smtpErr, storeErr)
 }
 
+// report prints the steps of a check as they end.
+type report struct {
+	out    io.Writer
+	failed bool
+}
+
+func (r *report) step(name string, err error, remedy string) {
+	if err == nil {
+		fmt.Fprintf(r.out, "ok      %s\n", name)
+		return
+	}
+	r.failed = true
+	fmt.Fprintf(r.out, "FAILED  %s: %v\n", name, remedied(err, remedy))
+}
+
+// note prints what the steps could not show.
+func (r *report) note(text string) { fmt.Fprintf(r.out, "note    %s\n", text) }
+
 // checkConnections tries the broker and the store step by step and prints each.
 func (s *settings) checkConnections(ctx context.Context, c *console) error {
-	failed := false
-	step := func(name string, err error, remedy string) {
-		if err == nil {
-			fmt.Fprintf(c.out, "ok      %s\n", name)
-			return
-		}
-		failed = true
-		fmt.Fprintf(c.out, "FAILED  %s: %v\n", name, remedied(err, remedy))
-	}
-	s.checkBroker(ctx, step)
-	s.checkStore(ctx, step)
-	if failed {
+	r := &report{out: c.out}
+	s.checkBroker(ctx, r)
+	s.checkStore(ctx, r)
+	if r.failed {
 		return errCheck
 	}
 	return nil
 }
 
-func (s *settings) checkBroker(ctx context.Context, step func(string, error, string)) {
+func (s *settings) checkBroker(ctx context.Context, r *report) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	cfg, err := s.publishConfig(s.newLogger(discard{}))
 	if err != nil {
-		step("broker: settings", err, "")
+		r.step("broker: settings", err, "")
 		return
 	}
 	conn, err := publish.Dial(ctx, cfg)
-	step("broker: connect and log in", err, publish.Remedy(err))
+	r.step("broker: connect and log in", err, publish.Remedy(err))
 	if err != nil {
 		return
 	}
 	defer conn.Close()
-	session, err := conn.NewSession(ctx, nil)
-	step("broker: begin a session", err, publish.Remedy(err))
-	if err != nil {
-		return
+	err = publish.TryLink(ctx, cfg, conn, s.broker.address)
+	r.step(fmt.Sprintf("broker: attach to %q", s.broker.address), err, publish.Remedy(err))
+	if err == nil {
+		for _, caveat := range publish.Caveats(cfg, conn, s.broker.address) {
+			r.note("broker: " + caveat)
+		}
 	}
-	_, err = session.NewSender(ctx, s.broker.address, publish.SenderOptions(cfg, conn))
-	step(fmt.Sprintf("broker: attach to %q", s.broker.address), err, publish.Remedy(err))
 }
 
-func (s *settings) checkStore(ctx context.Context, step func(string, error, string)) {
+func (s *settings) checkStore(ctx context.Context, r *report) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	store, err := s.openStore()
 	if err != nil {
-		step("store: settings", err, "")
+		r.step("store: settings", err, "")
 		return
 	}
 	key := "check-" + uuid.Must(uuid.NewV7()).String()
 	_ = objectstore.Probe(ctx, store, key, func(name string, err error) {
-		step("store: "+name, err, objectstore.Remedy(err))
+		r.step("store: "+name, err, objectstore.Remedy(err))
 	})
 }
