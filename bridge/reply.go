@@ -18,6 +18,7 @@ var ErrIncomplete = errors.New("bridge: the message ended before its end of data
 var (
 	errMessageTooLarge   = errors.New("message too large")
 	errTooManyRecipients = errors.New("too many recipients")
+	errNoRecipients      = errors.New("no recipients")
 	errNoBroker          = errors.New("broker unavailable")
 	errNoStore           = errors.New("store unavailable")
 	errMemory            = errors.New("no memory for the message in time")
@@ -38,6 +39,8 @@ func replyFor(err error, cfg *Config) error {
 		return reply(552, 5, 3, 4, fmt.Sprintf("message larger than %d octets", cfg.MaxMessageBytes))
 	case errors.Is(err, errTooManyRecipients):
 		return reply(452, 4, 5, 3, fmt.Sprintf("more than %d recipients", cfg.MaxRecipients))
+	case errors.Is(err, errNoRecipients):
+		return reply(503, 5, 5, 1, "RCPT first")
 	case errors.Is(err, errNoBroker):
 		return reply(451, 4, 3, 2, "cannot deliver at the moment, try again later")
 	case errors.Is(err, errNoStore), errors.Is(err, errStore), errors.Is(err, errMemory), errors.Is(err, objectstore.ErrUnavailable):
@@ -55,7 +58,8 @@ func replyFor(err error, cfg *Config) error {
 // replyForOutcome is the reply for a delivery that was not accepted.
 func replyForOutcome(o publish.Outcome, cfg *Config) error {
 	switch o {
-	case publish.NeverSent, publish.RefusedForNow:
+	case publish.NeverSent, publish.RefusedForNow, publish.TooLarge:
+		// Too large here means that the link was replaced by one with another limit since the message was fitted.
 		return reply(451, 4, 4, 1, "not delivered, try again later")
 	case publish.InDoubt:
 		return reply(451, 4, 4, 2, "delivery not confirmed, try again later")
@@ -64,8 +68,6 @@ func replyForOutcome(o publish.Outcome, cfg *Config) error {
 			return reply(554, 5, 3, 0, "delivery refused")
 		}
 		return reply(451, 4, 3, 5, "delivery refused, the operator must mend it")
-	case publish.TooLarge:
-		return reply(552, 5, 3, 4, "message structure too large to be delivered")
 	}
 	return reply(451, 4, 3, 0, "internal error, try again later")
 }

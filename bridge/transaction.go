@@ -37,7 +37,8 @@ type transaction struct {
 
 // Deliver reads the message to its end of data and delivers it. It returns the
 // transaction's id and an error for each recipient, in the order of Rcpt: nil
-// is the promise of a 250, anything else an *smtp.SMTPError.
+// is the promise of a 250, anything else an *smtp.SMTPError. Without recipients
+// there is one error, and nothing is read.
 //
 // Body returns io.EOF after the end of data only; any other end must be an
 // error that wraps ErrIncomplete. After a decision to refuse, Deliver returns
@@ -46,6 +47,9 @@ type transaction struct {
 // is forced; what has been handed to the broker by then is carried on to its outcome.
 func (s *Session) Deliver(ctx context.Context, body io.Reader) (id string, errs []error) {
 	b := s.bridge
+	if len(s.rcpts) == 0 {
+		return "", []error{replyFor(errNoRecipients, &b.cfg)}
+	}
 	b.metrics.inFlight.Inc()
 	defer b.metrics.inFlight.Dec()
 	t := b.newTransaction(body)

@@ -23,7 +23,7 @@ type connection struct {
 func (c *connection) get(ctx context.Context) (*amqp.Conn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.conn != nil && c.conn.Err() == nil {
+	if c.conn != nil && !isDone(c.conn) {
 		return c.conn, nil
 	}
 	c.conn = nil
@@ -41,6 +41,9 @@ func (c *connection) get(ctx context.Context) (*amqp.Conn, error) {
 	}
 	return nil, errors.Join(errs...)
 }
+
+// isDone reports whether conn has ended. After a clean close its Err is nil all the same.
+func isDone(conn *amqp.Conn) bool { return isClosed(conn.Done()) }
 
 // drop closes conn, so that the next get dials anew.
 func (c *connection) drop(conn *amqp.Conn) {

@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -12,6 +13,8 @@ var (
 	errAbandoned = errors.New("given up before the transfer began")
 	errStarting  = errors.New("not connected yet")
 	errClosed    = errors.New("publisher closed")
+	// errConnection stands for the end of a connection that go-amqp gives no error for.
+	errConnection = errors.New("the broker closed the connection")
 )
 
 // destination keeps a link to one address attached.
@@ -66,7 +69,7 @@ func (d *destination) open(ctx context.Context) (*link, error) {
 		return nil, err
 	}
 	l, err := openLink(ctx, d.conn.cfg, conn, d.address)
-	if err != nil && (errors.Is(err, context.DeadlineExceeded) || conn.Err() != nil) {
+	if err != nil && (errors.Is(err, context.DeadlineExceeded) || isDone(conn)) {
 		d.conn.drop(conn)
 	}
 	return l, err
@@ -78,7 +81,7 @@ func (d *destination) hold(ctx context.Context, l *link) {
 	select {
 	case <-l.dead:
 	case <-l.conn.Done():
-		l.fail(l.conn.Err())
+		l.fail(cmp.Or(l.conn.Err(), errConnection))
 	case <-ctx.Done():
 		l.fail(errClosed)
 	}

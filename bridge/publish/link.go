@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,7 +67,7 @@ func openLink(ctx context.Context, cfg Config, conn *amqp.Conn, address string) 
 // fail makes the link dead. The first reason counts.
 func (l *link) fail(err error) {
 	l.once.Do(func() {
-		l.err = err
+		l.err = cmp.Or(err, errConnection)
 		close(l.dead)
 	})
 }
@@ -100,7 +101,11 @@ func (l *link) send(ctx context.Context, abandon <-chan struct{}, msg *amqp.Mess
 	switch {
 	case err == nil:
 		<-l.slots
-		return outcomeOf(state)
+		err = outcomeOf(state)
+		if errors.Is(err, errNoState) {
+			l.fail(err) // a broker that settles like this is asked again with the backoff of a lost link
+		}
+		return err
 	case ctx.Err() != nil:
 		l.stragglers.Go(func() { l.awaitStraggler(receipt) })
 		return &Error{Outcome: InDoubt, Err: fmt.Errorf("no outcome in time: %w", ctx.Err())}
@@ -143,17 +148,16 @@ func (l *link) transfer(ctx context.Context, abandon <-chan struct{}, msg *amqp.
 // transferError sorts the error of a send that gave no receipt.
 func (l *link) transferError(ctx context.Context, g *gate, err error) error {
 	condition := conditionOf(err)
-	var local *amqp.Error
-	if errors.As(err, &local) && local.Condition == amqp.ErrCondMessageSizeExceeded && g.abandon() {
+	if isLocal(err, amqp.ErrCondMessageSizeExceeded) && g.abandon() {
 		return &Error{Outcome: TooLarge, Condition: condition, Err: err}
 	}
-	wasOpen := g.begun()
+	wasOpen, noCredit := g.begun(), isLocal(err, amqp.ErrCondTransferLimitExceeded)
 	// Abandoned while it waited for credit, the send leaves the link as it was. Any other end of a send without a receipt is the link's.
-	if wasOpen || !isLocalCreditError(err) {
+	if wasOpen || !noCredit {
 		l.fail(err)
 	}
 	if g.abandon() {
-		if cause := ctx.Err(); cause != nil && isLocalCreditError(err) {
+		if cause := ctx.Err(); cause != nil && noCredit {
 			err = fmt.Errorf("no link credit in time: %w", cause)
 		}
 		return &Error{Outcome: NeverSent, Condition: condition, Err: err}
@@ -161,10 +165,12 @@ func (l *link) transferError(ctx context.Context, g *gate, err error) error {
 	return &Error{Outcome: InDoubt, Condition: condition, Err: fmt.Errorf("transfer broken off: %w", err)}
 }
 
-// isLocalCreditError recognises go-amqp's answer to a context that ends while a send waits for link credit.
-func isLocalCreditError(err error) bool {
+// isLocal recognises an error that go-amqp made of itself: the peer's are
+// wrapped in a LinkError, SessionError or ConnError. Message-size-exceeded means
+// that nothing was sent, transfer-limit-exceeded that the context ended while the send waited for link credit.
+func isLocal(err error, condition amqp.ErrCond) bool {
 	e, ok := err.(*amqp.Error) //nolint:errorlint // a wrapped one is the peer's
-	return ok && e.Condition == amqp.ErrCondTransferLimitExceeded
+	return ok && e.Condition == condition
 }
 
 // watch gives the send of g up when ctx ends or abandon closes, and closes the

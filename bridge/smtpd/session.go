@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/emersion/go-smtp"
 
@@ -22,9 +23,18 @@ type session struct {
 	ctx    context.Context // ends with the connection
 	end    context.CancelFunc
 
-	mail  *bridge.Session // nil without MAIL
-	rcpts []string
+	// QUIRK: go-smtp calls Reset, Mail and Rcpt beside a Data or LMTPData of BDAT that has not returned.
+	mu         sync.Mutex
+	mail       *bridge.Session // nil without MAIL, and once its message is taken; guarded by mu
+	rcpts      []string        // guarded by mu
+	delivering sync.WaitGroup
 }
+
+// Replies to commands out of sequence (RFC 5321 §4.1.4) that go-smtp lets through.
+var (
+	errNested   = &smtp.SMTPError{Code: 503, EnhancedCode: smtp.EnhancedCode{5, 5, 1}, Message: "nested MAIL command"}
+	errSequence = &smtp.SMTPError{Code: 503, EnhancedCode: smtp.EnhancedCode{5, 5, 1}, Message: "MAIL and RCPT first"}
+)
 
 var errShutdown = &smtp.SMTPError{Code: 421, EnhancedCode: smtp.EnhancedCode{4, 3, 2}, Message: "shutting down, try again later"}
 
@@ -54,7 +64,13 @@ func (s *session) Mail(from string, o *smtp.MailOptions) error {
 		peer.TLS = &state
 		peer.Protocol += "S"
 	}
+	s.delivering.Wait() // the transaction before may still be cleaning up
 	m := s.server.bridge.NewSession(s.ctx, peer)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mail != nil {
+		return errNested
+	}
 	if err := m.Mail(from, o); err != nil {
 		return err
 	}
@@ -64,6 +80,11 @@ func (s *session) Mail(from string, o *smtp.MailOptions) error {
 
 // Rcpt adds a recipient.
 func (s *session) Rcpt(to string, o *smtp.RcptOptions) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mail == nil {
+		return errSequence
+	}
 	if err := s.mail.Rcpt(to, o); err != nil {
 		return err
 	}
@@ -73,7 +94,7 @@ func (s *session) Rcpt(to string, o *smtp.RcptOptions) error {
 
 // Data delivers a message for all recipients with one reply.
 func (s *session) Data(r io.Reader) error {
-	id, errs := s.deliver(r)
+	id, _, errs := s.deliver(r)
 	for _, err := range errs {
 		if err != nil {
 			return err
@@ -83,30 +104,50 @@ func (s *session) Data(r io.Reader) error {
 }
 
 // LMTPData delivers a message with a reply for each recipient (RFC 2033 §4.2).
+// What it returns goes to recipients without one, and to a chunk of BDAT that is not read any more.
 func (s *session) LMTPData(r io.Reader, status smtp.StatusCollector) error {
-	rcpts := s.rcpts
-	id, errs := s.deliver(r)
+	id, rcpts, errs := s.deliver(r)
+	var refused error
 	for i, err := range errs {
+		if err != nil && refused == nil {
+			refused = err
+		}
+		if i >= len(rcpts) {
+			break
+		}
 		if err == nil {
 			err = accepted(id)
 		}
 		status.SetStatus(rcpts[i], err)
 	}
-	return nil
+	return refused
 }
 
-func (s *session) deliver(r io.Reader) (string, []error) {
+// deliver takes the transaction, so that its message can be delivered once. It returns at least one error or nil for each recipient.
+func (s *session) deliver(r io.Reader) (id string, rcpts []string, errs []error) {
 	s.server.running.Add(1)
 	defer s.server.running.Done()
-	s.conn.inMessage.Store(true)
-	defer s.conn.inMessage.Store(false)
-	return s.mail.Deliver(s.ctx, &body{r: r})
+	s.mu.Lock()
+	s.delivering.Add(1)
+	m, rcpts := s.mail, s.rcpts
+	s.mail, s.rcpts = nil, nil
+	s.mu.Unlock()
+	defer s.delivering.Done()
+	if m == nil {
+		return "", nil, []error{errSequence}
+	}
+	s.conn.messages.Add(1)
+	defer s.conn.messages.Add(-1)
+	id, errs = m.Deliver(s.ctx, &body{r: r})
+	return id, rcpts, errs
 }
 
-// Reset and Logout may be called while Data of an earlier transaction runs: its state is in its bridge.Session.
-
 // Reset forgets the transaction.
-func (s *session) Reset() {}
+func (s *session) Reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mail, s.rcpts = nil, nil
+}
 
 // Logout ends what depends on the connection.
 func (s *session) Logout() error {
