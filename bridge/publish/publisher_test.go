@@ -178,6 +178,48 @@ func TestRecovers(t *testing.T) {
 	}
 }
 
+// What ends a connection or a link while nothing is sent is noticed or mended at the next delivery.
+func TestMendsWhatEndsIdle(t *testing.T) {
+	endings := map[string]func(*devbroker.Broker){
+		"closed without an error": func(b *devbroker.Broker) { b.CloseConnections("", "") },
+		"closed with an error":    func(b *devbroker.Broker) { b.CloseConnections("amqp:connection:forced", "") },
+		"reset":                   func(b *devbroker.Broker) { b.ResetConnections() },
+		"detached without error":  func(b *devbroker.Broker) { b.Script(address).DetachesSenders("", "") },
+		"detached as idle":        func(b *devbroker.Broker) { b.Script(address).DetachesSenders("amqp:link:detach-forced", "") },
+		"detached for a size":     func(b *devbroker.Broker) { b.Script(address).DetachesSenders("amqp:link:message-size-exceeded", "") },
+	}
+	for name, end := range endings {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			broker, url := devbroker.Start(t, devbroker.Config{})
+			p := start(t, nil, url)
+			if got := outcome(t, p, delivery("before", small), long); got != 0 {
+				t.Fatalf("outcome %v", got)
+			}
+			end(broker)
+			for _, id := range []string{"first", "second"} {
+				if got := outcome(t, p, delivery(id, small), long); got != 0 {
+					t.Errorf("outcome %v of the %s after it, want accepted", got, id)
+				}
+			}
+		})
+	}
+}
+
+// A broker that settles without an outcome gets copies at the pace of the backoff.
+func TestNoFlood(t *testing.T) {
+	broker, url := devbroker.Start(t, devbroker.Config{})
+	script := broker.Script(address)
+	script.Delivery(devbroker.Every).IsSettledWithoutOutcome()
+	p := start(t, nil, url)
+	if got := outcome(t, p, delivery("id", small), 2*patience); got != publish.InDoubt {
+		t.Errorf("outcome %v, want in doubt", got)
+	}
+	if n := len(script.Deliveries()); n < 2 || n > 10 {
+		t.Errorf("%d copies were sent, want a few", n)
+	}
+}
+
 func TestPublishedSections(t *testing.T) {
 	broker, url := devbroker.Start(t, devbroker.Config{Properties: map[string]any{"product": "apache-activemq-artemis"}})
 	p := start(t, nil, url)

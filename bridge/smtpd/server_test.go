@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -269,6 +270,69 @@ func TestDisconnect(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// go-smtp lets a second MAIL through and keeps the recipients of the first.
+func TestNestedMail(t *testing.T) {
+	b := newBed(t, nil)
+	c := b.dial()
+	c.begin("EHLO", "first@example.com")
+	c.do("MAIL FROM:<b@example.org>", "503 5.5.1")
+	c.do("DATA", "354")
+	c.do("Subject: x\r\n\r\nbody\r\n.", "250")
+	c.do("MAIL FROM:<b@example.org>", "250")
+	c.do("RSET", "250")
+	c.do("MAIL FROM:<c@example.org>", "250")
+	c.do("RCPT TO:<second@example.com>", "250")
+	c.do("DATA", "354")
+	c.do("Subject: y\r\n\r\nbody\r\n.", "250")
+	list := b.published()
+	if len(list) != 2 || list[0].Envelope.RcptTo[0].Email != "first@example.com" || list[1].Envelope.MailFrom.Email != "c@example.org" {
+		t.Errorf("published %+v", list)
+	}
+}
+
+// The end of the stream is never the end of a message.
+func TestBDATLastCutShort(t *testing.T) {
+	b := newBed(t, nil)
+	for range 30 {
+		c := b.dial()
+		c.begin("EHLO", "in@example.com")
+		c.write("BDAT 100 LAST\r\n")
+		if err := c.Conn.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.reply(); strings.HasPrefix(got, "2") {
+			t.Fatalf("reply %q to a message that was cut short", got)
+		}
+	}
+	if got := b.published(); len(got) != 0 {
+		t.Errorf("%d messages were published", len(got))
+	}
+}
+
+// A stall, and a store that is away, are told as temporary under BDAT, too.
+func TestBDATTemporary(t *testing.T) {
+	t.Run("stalled", func(t *testing.T) {
+		b := newBed(t, func(c *smtpd.Config) { c.IdleTimeout = 300 * time.Millisecond })
+		c := b.dial()
+		c.begin("EHLO", "in@example.com")
+		c.write("BDAT 100 LAST\r\nSubject")
+		c.expect("451 4.4.2")
+	})
+	for _, scheme := range []string{"smtp", "lmtp"} {
+		t.Run("store away, "+scheme, func(t *testing.T) {
+			b := newBed(t, func(c *smtpd.Config) { c.Listen[0].Scheme = scheme })
+			eventually(t, "a file is where the store's folder was", func() bool {
+				_ = os.Remove(b.root) // a probe of the store may make it again
+				return os.WriteFile(b.root, nil, 0o600) == nil
+			})
+			c := b.dial()
+			c.begin(map[string]string{"smtp": "EHLO", "lmtp": "LHLO"}[scheme], "in@example.com")
+			c.write("BDAT 500077\r\n" + attachment(500_000))
+			c.expect("451")
+		})
 	}
 }
 
