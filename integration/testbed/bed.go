@@ -155,6 +155,10 @@ func sharedDir() (*runDir, error) {
 		if err != nil {
 			return nil, err
 		}
+		// Servers that drop the rights of root must reach their folders; what else is in it stays hidden.
+		if err := os.Chmod(path, 0o711); err != nil {
+			return nil, err
+		}
 		lock, err := tryLock(filepath.Join(path, "lock"))
 		if err != nil {
 			return nil, err

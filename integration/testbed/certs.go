@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -42,6 +43,10 @@ func sharedCerts() (*Certs, error) {
 	return bed.certs.get(func() (*Certs, error) {
 		dir, err := serverDir("certs")
 		if err != nil {
+			return nil, err
+		}
+		// Certificates are for everybody, also for servers that have dropped the rights of root.
+		if err := os.Chmod(dir, 0o711); err != nil {
 			return nil, err
 		}
 		certs, err := newCerts(dir)
@@ -116,10 +121,6 @@ func (a *authority) issue(name string, template *x509.Certificate) (KeyPair, err
 	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
 	base := filepath.Join(a.dir, name)
 	pair := KeyPair{Cert: base + ".pem", Key: base + ".key", Both: base + "-both.pem"}
-	for path, content := range map[string][]byte{pair.Cert: certPEM, pair.Key: keyPEM, pair.Both: append(keyPEM, certPEM...)} {
-		if err := os.WriteFile(path, content, 0o600); err != nil {
-			return KeyPair{}, err
-		}
-	}
-	return pair, nil
+	return pair, errors.Join(os.WriteFile(pair.Cert, certPEM, 0o644), os.WriteFile(pair.Key, keyPEM, 0o600),
+		os.WriteFile(pair.Both, append(keyPEM, certPEM...), 0o600))
 }

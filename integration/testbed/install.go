@@ -156,6 +156,16 @@ func mavenArchive(ctx context.Context, coordinates string) (string, error) {
 	})
 }
 
+// npmPackage installs a package of npm by its version and returns the folder node_modules with it.
+func npmPackage(ctx context.Context, name, version string) (string, error) {
+	dir, err := installed(ctx, name+"-"+version, func(ctx context.Context, dir string) error {
+		_, err := runTool(ctx, Command{Path: "npm", Dir: dir, Args: []string{"install", "--prefix", dir,
+			"--no-audit", "--no-fund", "--no-save", name + "@" + version}})
+		return err
+	})
+	return filepath.Join(dir, "node_modules"), err
+}
+
 // debianPackage installs packages of Debian where missing says that they are, which it can for root alone.
 func debianPackage(ctx context.Context, missing func() error, packages ...string) error {
 	if missing() == nil {

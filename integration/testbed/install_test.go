@@ -137,6 +137,8 @@ func TestSwaksReply(t *testing.T) {
 		{"accepted", "<-  354 go on\n -> 12 lines sent\n -> .\n<-  250 2.0.0 queued as x\n -> QUIT\n<-  221 bye\n", 250, "2.0.0 queued as x"},
 		{"refused at RCPT", " -> RCPT TO:<x@y>\n<** 550 5.1.1 no such user\n -> QUIT\n<-  221 bye\n", 550, "5.1.1 no such user"},
 		{"several lines", "<-  250-one\n<-  250 two\n", 250, "two"},
+		{"under TLS", "<-  220 2.0.0 go on\n ~> .\n<~  250 2.0.0 queued as x\n ~> QUIT\n<~  221 bye\n", 250, "2.0.0 queued as x"},
+		{"refused under TLS", " ~> RCPT TO:<x@y>\n<~* 550 5.1.1 no such user\n ~> QUIT\n<~  221 bye\n", 550, "5.1.1 no such user"},
 		{"nobody there", "*** Error connecting\n", 0, "*** Error connecting\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -31,6 +31,8 @@ type Command struct {
 	Env []string
 	// Dir is the working directory; empty means that of the test.
 	Dir string
+	// Stdin is a file to read as standard input; empty means none.
+	Stdin string
 }
 
 // Process is a running or ended child process. Its methods are safe for concurrent use.
@@ -67,6 +69,14 @@ func start(c Command, stdout, stderr string) (*Process, error) {
 	cmd.Dir = c.Dir
 	cmd.Env = append(foreignEnv(), c.Env...)
 	cmd.SysProcAttr = childAttributes()
+	if c.Stdin != "" {
+		in, err := os.Open(c.Stdin)
+		if err != nil {
+			return nil, fmt.Errorf("start %s: %w", c.Path, err)
+		}
+		defer in.Close() // the child has its own descriptor
+		cmd.Stdin = in
+	}
 	for path, w := range map[string]*io.Writer{stdout: &cmd.Stdout, stderr: &cmd.Stderr} {
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 		if err != nil {

@@ -168,14 +168,7 @@ func installJMS(ctx context.Context) (string, error) {
 }
 
 // installRhea returns the folder node_modules with rhea in it.
-func installRhea(ctx context.Context) (string, error) {
-	dir, err := installed(ctx, "rhea-"+rheaVersion, func(ctx context.Context, dir string) error {
-		_, err := runTool(ctx, Command{Path: "npm", Dir: dir, Args: []string{"install", "--prefix", dir,
-			"--no-audit", "--no-fund", "--no-save", "rhea@" + rheaVersion}})
-		return err
-	})
-	return filepath.Join(dir, "node_modules"), err
-}
+func installRhea(ctx context.Context) (string, error) { return npmPackage(ctx, "rhea", rheaVersion) }
 
 // debianPython is the interpreter that has the modules of Debian packages.
 const debianPython = "/usr/bin/python3"

@@ -6,13 +6,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"regexp"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 )
@@ -24,14 +19,14 @@ const sendTimeout = 5 * time.Minute
 // octets is left out.
 type Mail struct {
 	From    string   `json:"from"`    // empty for the null reverse-path
-	To      []string `json:"to"`      // the recipients of one transaction, at least one
+	To      []string `json:"to"`      // the recipients of one transaction, at least one; beyond ASCII: SMTPUTF8 (RFC 6531)
 	Subject string   `json:"subject"` // in UTF-8
 	Text    string   `json:"text"`    // in UTF-8, lines end in LF
 
 	Seed             uint32 `json:"seed"` // the octets of file and image are pseudo-random and follow from it
 	AttachmentOctets int64  `json:"attachmentOctets"`
 	AttachmentName   string `json:"attachmentName"`
-	InlineOctets     int64  `json:"inlineOctets"` // SendSwaks: must be zero
+	InlineOctets     int64  `json:"inlineOctets"` // SendSwaks, SendNodemailer: must be zero
 
 	User     string `json:"user"` // for AUTH; empty: none
 	Password string `json:"password"`
@@ -46,7 +41,7 @@ type Sent struct {
 	// Reply is the text of that reply, or the error.
 	Reply string
 	// Octets is the length of the message as sent, before dot-stuffing, with MessageSHA256 its digest in hexadecimal.
-	// SendSwaks leaves both empty, and TextSHA256.
+	// SendSwaks and SendNodemailer leave both empty, and TextSHA256.
 	Octets        int64
 	MessageSHA256 string
 
@@ -84,63 +79,6 @@ func SendSMTPLib(t testing.TB, addr string, m Mail) Sent {
 	return sent
 }
 
-// SendSwaks sends a mail to addr (host:port) with swaks, an SMTP client in Perl, which sends the subject as it is, not
-// encoded. A refusal is no failure of the test:
-// it is in the result.
-func SendSwaks(t testing.TB, addr string, m Mail) Sent {
-	t.Helper()
-	if m.InlineOctets != 0 || m.CAFile != "" {
-		t.Fatal("SendSwaks sends neither an inline image nor over TLS: use SendSMTPLib")
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), sendTimeout)
-	defer cancel()
-	if err := installSwaks(ctx); err != nil {
-		unavailable(t, "swaks", err)
-	}
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		t.Fatalf("send by swaks: %v", err)
-	}
-	from := m.From
-	if from == "" {
-		from = "<>"
-	}
-	args := []string{"--server", host, "--port", port, "--helo", "witness.example", "--from", from,
-		"--to", strings.Join(m.To, ","), "--header", "Subject: " + m.Subject, "--body", "@" + inFile(t, "text", []byte(m.Text)),
-		"--timeout", strconv.Itoa(int(sendTimeout.Seconds())), "--suppress-data"}
-	if m.User != "" {
-		args = append(args, "--auth", "PLAIN", "--auth-user", m.User, "--auth-password", m.Password)
-	}
-	var sent Sent
-	if m.AttachmentOctets > 0 {
-		path := filepath.Join(t.TempDir(), "attachment")
-		sent.AttachmentSHA256 = writeOctets(t, path, m.Seed, m.AttachmentOctets)
-		args = append(args, "--attach-type", "application/octet-stream", "--attach-name", m.AttachmentName, "--attach", "@"+path)
-	}
-	// Its exit code only repeats which command was refused.
-	out, err := runTool(ctx, Command{Path: "swaks", Args: args})
-	sent.Code, sent.Reply = swaksReply(out)
-	if sent.Code == 0 && err != nil {
-		sent.Reply = err.Error()
-	}
-	return sent
-}
-
-// swaksLine is a reply in the transcript of swaks: an arrow, marked where the reply was not what it had hoped for.
-var swaksLine = regexp.MustCompile(`(?m)^<(?:-|~|\*)[ *~] +([2-5][0-9][0-9]) (.*)$`)
-
-// swaksReply finds the reply that decided: the last one before QUIT.
-func swaksReply(transcript string) (code int, reply string) {
-	said, _, _ := strings.Cut(transcript, " -> QUIT")
-	replies := swaksLine.FindAllStringSubmatch(said, -1)
-	if len(replies) == 0 {
-		return 0, transcript
-	}
-	last := replies[len(replies)-1]
-	code, _ = strconv.Atoi(last[1]) // three digits, as matched
-	return code, last[2]
-}
-
 // writeOctets fills a file with n pseudo-random octets and returns their SHA-256 in hexadecimal.
 func writeOctets(t testing.TB, path string, seed uint32, n int64) string {
 	t.Helper()
@@ -163,11 +101,4 @@ func writeOctets(t testing.TB, path string, seed uint32, n int64) string {
 		n -= int64(len(chunk))
 	}
 	return hex.EncodeToString(digest.Sum(nil))
-}
-
-func installSwaks(ctx context.Context) error {
-	return debianPackage(ctx, func() error {
-		_, err := exec.LookPath("swaks")
-		return err
-	}, "swaks")
 }

@@ -135,6 +135,13 @@ func (s *Server) act(what string, f func(*Process) error) error {
 // External reports whether the server was given by the environment, so that it cannot be started or ended.
 func (s *Server) External() bool { return s.command.Path == "" }
 
+// Process returns the newest process of the server; nil for an external one.
+func (s *Server) Process() *Process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.proc
+}
+
 // Pid returns the process id of the newest process of the server, 0 for an external one.
 func (s *Server) Pid() int {
 	s.mu.Lock()

@@ -28,6 +28,7 @@ func TestInstall(t *testing.T) {
 	for name, install := range map[string]func(context.Context) error{
 		"Artemis": pathOf(installArtemis), "Broker-J": pathOf(installBrokerJ), "MinIO": pathOf(installMinIO),
 		"Qpid JMS": pathOf(installJMS), "rhea": pathOf(installRhea), "Qpid Proton": installProton, "swaks": installSwaks,
+		"Net::SSLeay": pathOf(installNetSSLeay), "nodemailer": pathOf(installNodemailer), "Postfix": pathOf(installPostfix), "Exim": installExim,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -2,7 +2,7 @@
 
 The argument is a file with a JSON object: addr ("host:port"), from, to (a list), subject, text, seed,
 attachmentOctets, attachmentName, inlineOctets, user and password (both empty: no AUTH), caFile (empty: no STARTTLS),
-timeout (seconds). The octets of attachment and image are pseudo-random, and the same for the same seed. smtplib holds
+timeout (seconds). An address beyond ASCII makes it a mail by SMTPUTF8, header included. The octets of attachment and image are pseudo-random, and the same for the same seed. smtplib holds
 the message in memory.
 
 Prints a JSON object: code and reply (the last reply of the server: to the end of data, or to the command that it
@@ -18,7 +18,7 @@ import smtplib
 import ssl
 import sys
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import SMTP, SMTPUTF8
 from email.utils import formatdate, make_msgid
 
 CHUNK = 1 << 20  # randbytes makes an integer of all it is asked for
@@ -33,8 +33,12 @@ def sha256(content):
     return hashlib.sha256(content).hexdigest()
 
 
+def international(mail):
+    return not all(address.isascii() for address in [mail["from"], *mail["to"]])
+
+
 def build(mail, attachment, image):
-    message = EmailMessage(policy=SMTP)
+    message = EmailMessage(policy=SMTPUTF8 if international(mail) else SMTP)
     message["From"] = mail["from"]
     message["To"] = ", ".join(mail["to"])
     message["Subject"] = mail["subject"]
@@ -61,6 +65,8 @@ def deliver(mail, content):
         options = ["body=8bitmime"] if client.has_extn("8bitmime") else []
         if client.has_extn("size"):
             options.append("size=%d" % len(content))
+        if international(mail):
+            options.append("smtputf8")
         code, reply = client.mail(mail["from"], options)
         for recipient in mail["to"]:
             if code in (250, 251):

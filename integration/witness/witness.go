@@ -13,7 +13,8 @@ package witness
 
 import "embed"
 
-// Scripts are Receive.java (Qpid JMS), receive.js (rhea), receive.py (Qpid Proton), and send.py (smtplib).
+// Scripts are Receive.java (Qpid JMS), receive.js (rhea), receive.py (Qpid Proton), send.js (nodemailer), and send.py
+// (smtplib).
 //
-//go:embed Receive.java receive.js receive.py send.py
+//go:embed Receive.java receive.js receive.py send.js send.py
 var Scripts embed.FS

@@ -1,0 +1,119 @@
+package testbed
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// debianUnpacked unpacks a package of the Debian release that runs here, with what it depends on and the system lacks,
+// into the cache and returns the folder that is its "/". Nothing of the system is changed and no script of a package
+// is run, so it needs no root, packages that conflict can be there side by side, and no server of theirs is started.
+// The lists of what there is are fetched into a folder of its own too: a fresh machine may have none.
+func debianUnpacked(ctx context.Context, name string) (string, error) {
+	release, err := debianRelease()
+	if err != nil {
+		return "", err
+	}
+	root, err := installed(ctx, "debian-"+release+"-"+name, func(ctx context.Context, dir string) error {
+		state, err := os.MkdirTemp("", "lsmtpd-testbed-apt-*")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(state)
+		packages, err := aptDownload(ctx, state, name)
+		if err != nil {
+			return err
+		}
+		for _, file := range packages {
+			if _, err := runTool(ctx, Command{Path: "dpkg-deb", Args: []string{"-x", file, dir}}); err != nil {
+				return err
+			}
+		}
+		return dropSetuid(dir)
+	})
+	if err != nil {
+		return "", fmt.Errorf("unpack the Debian package %s: %w", name, err)
+	}
+	return root, nil
+}
+
+// aptDownload fetches a package and what it depends on to files below state.
+func aptDownload(ctx context.Context, state, name string) ([]string, error) {
+	archives := filepath.Join(state, "archives")
+	for _, dir := range []string{filepath.Join(state, "lists", "partial"), filepath.Join(archives, "partial")} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, err
+		}
+	}
+	apt := func(args ...string) error {
+		options := []string{"-qq", "-o", "Dir::State::Lists=" + filepath.Join(state, "lists"), "-o", "Dir::Cache=" + state,
+			"-o", "Dir::Cache::Archives=" + archives, "-o", "Debug::NoLocking=1", "-o", "APT::Sandbox::User=", "-o", "Acquire::Languages=none"}
+		_, err := runTool(ctx, Command{Path: "apt-get", Args: append(options, args...), Env: []string{"DEBIAN_FRONTEND=noninteractive"}})
+		return err
+	}
+	if err := apt("update"); err != nil {
+		return nil, err
+	}
+	// Also where the system has the package already: what it needs beside it is then there too.
+	if err := apt("-y", "--download-only", "--reinstall", "--no-install-recommends", "install", name); err != nil {
+		return nil, err
+	}
+	packages, err := filepath.Glob(filepath.Join(archives, "*.deb"))
+	if err == nil && len(packages) == 0 {
+		err = errors.New("apt-get has fetched nothing")
+	}
+	return packages, err
+}
+
+// dropSetuid takes the right to become another user from programs that are only ever started by the user who may.
+func dropSetuid(root string) error {
+	return filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil || info.Mode()&(fs.ModeSetuid|fs.ModeSetgid) == 0 {
+			return err
+		}
+		return os.Chmod(path, info.Mode().Perm())
+	})
+}
+
+// debianRelease returns the number of the release, as 12.
+func debianRelease() (string, error) {
+	f, err := os.Open("/etc/os-release")
+	if err != nil {
+		return "", fmt.Errorf("this is no Debian: %w", err)
+	}
+	defer f.Close()
+	fields := map[string]string{}
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		name, value, _ := strings.Cut(lines.Text(), "=")
+		fields[name] = strings.Trim(value, `"`)
+	}
+	if fields["ID"] != "debian" || fields["VERSION_ID"] == "" {
+		return "", fmt.Errorf("this is %s %s, not a release of Debian, whose packages are needed", fields["ID"], fields["VERSION_ID"])
+	}
+	return fields["VERSION_ID"], nil
+}
+
+// libraryPath is the environment in which programs below root find the libraries that were unpacked there, in the
+// folders usual for all and in those given.
+func libraryPath(root string, folders ...string) string {
+	var found []string
+	for _, pattern := range append(folders, "usr/lib/*-linux-*", "lib/*-linux-*") {
+		// The only error is that of a bad pattern.
+		match, _ := filepath.Glob(filepath.Join(root, pattern))
+		found = append(found, match...)
+	}
+	if own := os.Getenv("LD_LIBRARY_PATH"); own != "" {
+		found = append(found, own)
+	}
+	return "LD_LIBRARY_PATH=" + strings.Join(found, string(os.PathListSeparator))
+}
