@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/emersion/go-smtp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
@@ -28,10 +29,15 @@ type metrics struct {
 // outcomeFor is the label "outcome" of a transaction, from a closed set: those
 // below and the outcomes of publish.
 func outcomeFor(err error) string {
-	var delivery *publish.Error
+	var (
+		delivery *publish.Error
+		refusal  *smtp.SMTPError
+	)
 	switch {
 	case err == nil:
 		return "accepted"
+	case errors.As(err, &refusal):
+		return "refused"
 	case errors.As(err, &delivery):
 		return delivery.Outcome.String()
 	case errors.Is(err, ErrIncomplete):

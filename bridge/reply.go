@@ -27,14 +27,19 @@ var (
 )
 
 // replyFor maps err to the reply that tells it to the client (RFC 5321 §4.2.5,
-// codes from RFC 3463); nil stays nil. An error it does not know becomes 451
-// 4.3.0: the client keeps the message and tries again. Texts carry no detail of
+// codes from RFC 3463); nil stays nil, and a reader's own refusal is the reply.
+// An error it does not know becomes 451 4.3.0: the client keeps the message and tries again. Texts carry no detail of
 // brokers and stores: those are in the log.
 func replyFor(err error, cfg *Config) error {
-	var delivery *publish.Error
+	var (
+		delivery *publish.Error
+		refusal  *smtp.SMTPError
+	)
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &refusal):
+		return refusal
 	case errors.Is(err, errMessageTooLarge):
 		return reply(552, 5, 3, 4, fmt.Sprintf("message larger than %d octets", cfg.MaxMessageBytes))
 	case errors.Is(err, errTooManyRecipients):

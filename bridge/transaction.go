@@ -41,7 +41,8 @@ type transaction struct {
 // there is one error, and nothing is read.
 //
 // Body returns io.EOF after the end of data only; any other end must be an
-// error that wraps ErrIncomplete. After a decision to refuse, Deliver returns
+// error that wraps ErrIncomplete, or an *smtp.SMTPError, the reply to a message
+// that the reader refuses. After a decision to refuse, Deliver returns
 // without having read all of body: the caller drains it. Ctx ends when the
 // connection is reset, when it ends before the end of data, or when a shutdown
 // is forced; what has been handed to the broker by then is carried on to its outcome.

@@ -65,11 +65,11 @@ func newBed(t *testing.T, change func(*smtpd.Config)) *bed {
 		t.Fatal(err)
 	}
 	cfg := smtpd.Config{Listen: []smtpd.Endpoint{{Scheme: "smtp", Network: "tcp", Address: "127.0.0.1:0"}}, Hostname: "mx.example.com",
-		MaxMessageBytes: 1 << 20, MaxRecipients: 100, MaxConnections: 10, MaxConnectionsPerIP: 10, IdleTimeout: long, ShutdownTimeout: long, Logger: log}
+		MaxMessageBytes: 1 << 20, MaxRecipients: 100, MaxConnections: 10, MaxConnectionsPerIP: 10, CommandTimeout: long, DataTimeout: long, ShutdownTimeout: long, Logger: log}
 	if change != nil {
 		change(&cfg)
 	}
-	srv, err := smtpd.Listen(cfg, br)
+	srv, err := smtpd.Listen(cfg, func(ctx context.Context, p bridge.Peer) smtpd.Session { return br.NewSession(ctx, p) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -315,11 +315,11 @@ func TestBDATLastCutShort(t *testing.T) {
 // A stall, and a store that is away, are told as temporary under BDAT, too.
 func TestBDATTemporary(t *testing.T) {
 	t.Run("stalled", func(t *testing.T) {
-		b := newBed(t, func(c *smtpd.Config) { c.IdleTimeout = 300 * time.Millisecond })
+		b := newBed(t, func(c *smtpd.Config) { c.DataTimeout = 300 * time.Millisecond })
 		c := b.dial()
 		c.begin("EHLO", "in@example.com")
 		c.write("BDAT 100 LAST\r\nSubject")
-		c.expect("451 4.4.2")
+		c.expect("421 4.4.2")
 	})
 	for _, scheme := range []string{"smtp", "lmtp"} {
 		t.Run("store away, "+scheme, func(t *testing.T) {

@@ -3,179 +3,309 @@ package smtpd
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
-	"io"
-	"sync"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"runtime/debug"
 
 	"github.com/emersion/go-smtp"
 
 	"lsmtpd/bridge"
 )
 
-// session drives the bridge for one connection. Each MAIL begins a
-// bridge.Session of its own: go-smtp may begin the next transaction while the
-// Data of the one before still returns.
-type session struct {
-	server *Server
-	smtp   *smtp.Conn
-	conn   *conn
-	scheme string
-	ctx    context.Context // ends with the connection
-	end    context.CancelFunc
+// closing is how a session ends.
+type closing int
 
-	// QUIRK: go-smtp calls Reset, Mail and Rcpt beside a Data or LMTPData of BDAT that has not returned.
-	mu         sync.Mutex
-	mail       *bridge.Session // nil without MAIL, and once its message is taken; guarded by mu
-	rcpts      []string        // guarded by mu
-	delivering sync.WaitGroup
-}
-
-// Replies to commands out of sequence (RFC 5321 §4.1.4) that go-smtp lets through.
-var (
-	errNested   = &smtp.SMTPError{Code: 503, EnhancedCode: smtp.EnhancedCode{5, 5, 1}, Message: "nested MAIL command"}
-	errSequence = &smtp.SMTPError{Code: 503, EnhancedCode: smtp.EnhancedCode{5, 5, 1}, Message: "MAIL and RCPT first"}
+const (
+	open      closing = iota
+	orderly           // after its replies
+	lingering         // after its replies, and a moment in which the client may read them
+	silently          // at once
 )
 
-var errShutdown = &smtp.SMTPError{Code: 421, EnhancedCode: smtp.EnhancedCode{4, 3, 2}, Message: "shutting down, try again later"}
+// session is the dialogue on one connection. Its goroutine is the only one that touches it.
+type session struct {
+	server   *Server
+	endpoint Endpoint
+	conn     *conn
+	watch    watch
+	ctx      context.Context // ends with the connection
+	closing  closing
+	pending  *command // to be carried out before the next one is read
 
-func (s *Server) newSession(c *smtp.Conn, scheme string) *session {
-	nc := c.Conn()
-	if t, ok := nc.(*tls.Conn); ok {
-		nc = t.NetConn()
-	}
-	ctx, end := context.WithCancel(s.force)
-	return &session{server: s, smtp: c, conn: nc.(*conn), scheme: scheme, ctx: ctx, end: end}
+	// What is known of the client. Whatever changes it ends taker.
+	address string // IP address in text, "" on a unix socket
+	trusted bool   // may use XCLIENT
+	helo    string // "" before the greeting
+	esmtp   bool
+	tls     *tls.ConnectionState
+	user    string // by AUTH, or by XCLIENT
+	proto   string // by XCLIENT: ESMTP or SMTP
+
+	taker Session // nil until a transaction needs it
+
+	mail  *smtp.MailOptions // of the transaction; nil without one
+	rcpts []string          // accepted
+
+	commands     int // since the last message, but accepted RCPT, DATA and BDAT
+	errors       int // replies of 5xx since the last message
+	transactions int
+	authFailures int
 }
 
-// Mail begins a transaction.
-func (s *session) Mail(from string, o *smtp.MailOptions) error {
-	if s.server.draining.Load() {
-		return errShutdown
-	}
-	state, isTLS := s.smtp.TLSConnectionState()
-	if s.server.cfg.TLSRequired && !isTLS && s.scheme == "smtp" {
-		return &smtp.SMTPError{Code: 530, EnhancedCode: smtp.EnhancedCode{5, 7, 0}, Message: "must issue a STARTTLS command first"}
-	}
-	peer := bridge.Peer{Helo: s.smtp.Hostname(), Address: addressOf(s.conn.RemoteAddr()), Protocol: "ESMTP"}
-	if s.scheme == "lmtp" {
-		peer.Protocol = "LMTP"
-	}
-	if isTLS {
-		peer.TLS = &state
-		peer.Protocol += "S"
-	}
-	s.delivering.Wait() // the transaction before may still be cleaning up
-	m := s.server.bridge.NewSession(s.ctx, peer)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.mail != nil {
-		return errNested
-	}
-	if err := m.Mail(from, o); err != nil {
-		return err
-	}
-	s.mail, s.rcpts = m, nil
-	return nil
+func newSession(srv *Server, e Endpoint, nc net.Conn) *session {
+	s := &session{server: srv, endpoint: e, conn: newConn(nc, &srv.cfg)}
+	s.watch.conn, s.watch.timeout, s.watch.metrics = s.conn, srv.cfg.ReplyTimeout, srv.metrics
+	return s
 }
 
-// Rcpt adds a recipient.
-func (s *session) Rcpt(to string, o *smtp.RcptOptions) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.mail == nil {
-		return errSequence
+// serve is the life of a session.
+func (s *session) serve() {
+	var end context.CancelFunc
+	s.ctx, end = context.WithCancel(s.server.ctx)
+	defer end()
+	defer func() {
+		if p := recover(); p != nil {
+			s.server.metrics.panics.Inc()
+			s.server.cfg.Logger.Error("a session has panicked", "panic", p, "client", s.address, "stack", string(debug.Stack()))
+			s.reply(421, "4.3.0", "internal error, try again later")
+			s.close(orderly)
+		}
+		s.end()
+	}()
+	if err := s.begin(); err != nil {
+		s.lost(err)
+		return
 	}
-	if err := s.mail.Rcpt(to, o); err != nil {
-		return err
-	}
-	s.rcpts = append(s.rcpts, to)
-	return nil
-}
-
-// Data delivers a message for all recipients with one reply.
-func (s *session) Data(r io.Reader) error {
-	id, _, errs := s.deliver(r)
-	for _, err := range errs {
+	for s.closing == open {
+		c, err := s.next()
 		if err != nil {
+			s.lost(err)
+			return
+		}
+		s.handle(c)
+	}
+}
+
+// begin takes the session to its greeting.
+func (s *session) begin() error {
+	if err := s.identify(); err != nil {
+		return err
+	}
+	if s.endpoint.Scheme == "smtps" {
+		if err := s.handshake(); err != nil {
 			return err
 		}
 	}
-	return accepted(id)
-}
-
-// LMTPData delivers a message with a reply for each recipient (RFC 2033 §4.2).
-// What it returns goes to recipients without one, and to a chunk of BDAT that is not read any more.
-func (s *session) LMTPData(r io.Reader, status smtp.StatusCollector) error {
-	id, rcpts, errs := s.deliver(r)
-	var refused error
-	for i, err := range errs {
-		if err != nil && refused == nil {
-			refused = err
-		}
-		if i >= len(rcpts) {
-			break
-		}
-		if err == nil {
-			err = accepted(id)
-		}
-		status.SetStatus(rcpts[i], err)
-	}
-	return refused
-}
-
-// deliver takes the transaction, so that its message can be delivered once. It returns at least one error or nil for each recipient.
-func (s *session) deliver(r io.Reader) (id string, rcpts []string, errs []error) {
-	s.server.running.Add(1)
-	defer s.server.running.Done()
-	s.mu.Lock()
-	s.delivering.Add(1)
-	m, rcpts := s.mail, s.rcpts
-	s.mail, s.rcpts = nil, nil
-	s.mu.Unlock()
-	defer s.delivering.Done()
-	if m == nil {
-		return "", nil, []error{errSequence}
-	}
-	s.conn.messages.Add(1)
-	defer s.conn.messages.Add(-1)
-	id, errs = m.Deliver(s.ctx, &body{r: r})
-	return id, rcpts, errs
-}
-
-// Reset forgets the transaction.
-func (s *session) Reset() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.mail, s.rcpts = nil, nil
-}
-
-// Logout ends what depends on the connection.
-func (s *session) Logout() error {
-	s.end()
+	s.greet()
 	return nil
 }
 
-func accepted(id string) error {
-	return &smtp.SMTPError{Code: 250, EnhancedCode: smtp.EnhancedCode{2, 0, 0}, Message: "queued as " + id}
-}
-
-// body is the message as go-smtp reads it, with bridge.ErrIncomplete for every end but the true one.
-type body struct {
-	r   io.Reader
-	err error
-}
-
-func (b *body) Read(p []byte) (int, error) {
-	if b.err != nil {
-		return 0, b.err
+// greet sends the greeting (RFC 5321 §4.3.1).
+func (s *session) greet() {
+	if s.endpoint.Scheme == "lmtp" {
+		s.reply(220, "", s.server.cfg.Hostname+" LMTP lsmtpd")
+		return
 	}
-	n, err := b.r.Read(p)
-	if err != nil && err != io.EOF {
-		err = fmt.Errorf("%w: %w", bridge.ErrIncomplete, err)
-	}
-	b.err = err
-	return n, err
+	s.reply(220, "", s.server.cfg.Hostname+" ESMTP lsmtpd")
 }
 
-// go-smtp looks for LMTPSession by a type assertion.
-var _ smtp.LMTPSession = (*session)(nil)
+// next is the command that was put off, or the next one.
+func (s *session) next() (command, error) {
+	if c := s.pending; c != nil {
+		s.pending = nil
+		return *c, nil
+	}
+	return s.command()
+}
+
+// command reads commands until there is one, and answers what is none.
+func (s *session) command() (command, error) {
+	for {
+		if s.conn.interrupted() {
+			return command{}, errWoken
+		}
+		line, err := s.conn.line()
+		var c command
+		switch {
+		case errors.Is(err, errLineTooLong):
+			s.replyError(errTooLong)
+		case err != nil:
+			return command{}, err
+		default:
+			if c, err = parseCommand(line); err == nil {
+				return c, nil
+			}
+			s.replyError(errSyntax)
+		}
+		s.commands++
+		if s.limit(); s.closing != open {
+			return command{}, errAbandoned
+		}
+	}
+}
+
+// lost ends a session from which no command can be read.
+func (s *session) lost(err error) {
+	switch {
+	case s.closing != open:
+	case errors.Is(err, errWoken):
+		s.reply(421, "4.3.2", "shutting down, try again later")
+		s.close(orderly)
+	case errors.Is(err, errTimeout):
+		s.server.metrics.limit(limitCommandTimeout)
+		s.reply(421, "4.4.2", "no command came in time")
+		s.close(orderly)
+	case errors.Is(err, errLineEndless):
+		s.server.metrics.limit(limitCommandLine)
+		s.reply(421, "4.7.0", "a command line has no end")
+		s.close(lingering)
+	default:
+		if errors.Is(s.conn.broken, os.ErrDeadlineExceeded) {
+			s.server.metrics.limit(limitWriteTimeout)
+		}
+		s.close(silently)
+	}
+}
+
+// handle carries a command out, and holds the client to its limits.
+func (s *session) handle(c command) {
+	before := s.commands
+	s.commands++
+	if err := s.dispatch(c); err != nil {
+		s.replyError(err)
+	} else if c.verb == "DATA" || c.verb == "BDAT" || c.verb == "RCPT" {
+		s.commands = min(s.commands, before)
+	}
+	s.limit()
+}
+
+// limit ends a session that goes on without mail.
+func (s *session) limit() {
+	cfg := &s.server.cfg
+	switch {
+	case s.closing != open:
+	case cfg.MaxErrors > 0 && s.errors > cfg.MaxErrors:
+		s.server.metrics.limit(limitErrors)
+		s.reply(421, "4.7.0", "too many errors")
+		s.close(lingering)
+	case cfg.MaxCommands > 0 && s.commands > cfg.MaxCommands:
+		s.server.metrics.limit(limitCommands)
+		s.reply(421, "4.7.0", "too many commands without a message")
+		s.close(lingering)
+	}
+}
+
+// dispatch carries out a command. Its error is the reply; without one, the command has replied.
+func (s *session) dispatch(c command) error {
+	if !isASCII(c.verb) || !isASCII(c.arg) && c.verb != "MAIL" && c.verb != "RCPT" && c.verb != "VRFY" {
+		return errSyntax
+	}
+	switch c.verb {
+	case "EHLO", "HELO", "LHLO":
+		return s.hello(c)
+	case "MAIL":
+		return s.mailFrom(c)
+	case "RCPT":
+		return s.rcptTo(c)
+	case "DATA":
+		return s.data(c)
+	case "BDAT":
+		return s.bdat(c)
+	case "RSET":
+		return s.rset(c)
+	case "STARTTLS":
+		return s.startTLS(c)
+	case "AUTH":
+		return s.auth(c)
+	case "XCLIENT":
+		return s.xclient(c)
+	}
+	return s.courtesy(c)
+}
+
+// close ends the session after the command.
+func (s *session) close(how closing) {
+	if s.closing == open {
+		s.closing = how
+	}
+}
+
+// end sends what is to be sent, and closes the connection.
+func (s *session) end() {
+	switch s.closing {
+	case lingering:
+		s.conn.linger()
+	case silently:
+	default:
+		_ = s.conn.flush() // whoever is gone has lost the reply: see below
+	}
+	if len(s.conn.promises) > 0 {
+		s.server.metrics.repliesLost.Add(float64(len(s.conn.promises)))
+		s.server.cfg.Logger.Warn("a reply of 250 was lost: the client may send the message again", "client", s.address, "transactions", s.conn.promises, "error", s.conn.broken)
+	}
+	if t, ok := s.conn.rw.(*tls.Conn); ok && s.closing != silently {
+		_ = t.SetWriteDeadline(after(s.server.cfg.WriteTimeout))
+		_ = t.CloseWrite() // close_notify; the client may be gone
+	}
+	s.conn.release()
+}
+
+// backend is the Session for the client as it is known now.
+func (s *session) backend() Session {
+	if s.taker == nil {
+		s.taker = s.server.backend(s.ctx, s.peer())
+	}
+	return s.taker
+}
+
+// peer is what the Session is told of the client.
+func (s *session) peer() bridge.Peer {
+	p := bridge.Peer{Helo: s.helo, Address: s.address, TLS: s.tls, AuthenticatedAs: s.user, Protocol: "SMTP"}
+	switch {
+	case s.endpoint.Scheme == "lmtp":
+		p.Protocol = "LMTP"
+	case s.proto != "":
+		p.Protocol = s.proto
+	case s.esmtp:
+		p.Protocol = "ESMTP"
+	}
+	if p.Protocol != "SMTP" { // RFC 3848 has no other names
+		if s.tls != nil {
+			p.Protocol += "S"
+		}
+		if s.user != "" {
+			p.Protocol += "A"
+		}
+	}
+	if p.AuthenticatedAs == "" {
+		p.AuthenticatedAs = certificateName(s.tls)
+	}
+	return p
+}
+
+// changed forgets what was made for the client as it was known before.
+func (s *session) changed() {
+	s.reset()
+	s.taker = nil
+}
+
+// reset ends the transaction.
+func (s *session) reset() {
+	s.mail, s.rcpts = nil, nil
+	if s.taker != nil {
+		s.taker.Reset()
+	}
+}
+
+// log is the logger for what concerns the client.
+func (s *session) log() *slog.Logger { return s.server.cfg.Logger.With("client", s.address) }
+
+// addressOf is the IP address of a peer in text, "" on a unix socket.
+func addressOf(a net.Addr) string {
+	if tcp, ok := a.(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr().Unmap().WithZone("").String()
+	}
+	return ""
+}

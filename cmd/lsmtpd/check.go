@@ -58,7 +58,7 @@ parts (exit code 1 when a step fails).`,
 func (s *settings) check() error {
 	log := s.newLogger(discard{})
 	_, publishErr := s.publishConfig(log)
-	_, smtpErr := s.smtpConfig(log)
+	_, smtpErr := s.smtpConfig(nil, log)
 	var storeErr error
 	invalid := s.validate()
 	if s.store.url != "" && invalid == nil {

@@ -196,6 +196,18 @@ func TestRanges(t *testing.T) {
 		{"smtp.max_recipients", "0", "1", "100000", "100001"},
 		{"smtp.max_connections", "0", "1", "1000000", "1000001"},
 		{"smtp.max_connections_per_ip", "0", "1", "1000000", "1000001"},
+		{"smtp.max_transactions", "0", "1", "1000000000", "1000000001"},
+		{"smtp.max_commands", "0", "1", "1000000", "1000001"},
+		{"smtp.max_errors", "0", "1", "1000000", "1000001"},
+		{"smtp.command_timeout", "999ms", "1s", "1h", "1h1ms"},
+		{"smtp.handshake_timeout", "999ms", "1s", "10m", "10m1ms"},
+		{"smtp.data_timeout", "999ms", "1s", "1h", "1h1ms"},
+		{"smtp.min_rate", "-1", "0", "1073741824", "1073741825"},
+		{"smtp.write_timeout", "999ms", "1s", "1h", "1h1ms"},
+		{"smtp.reply_timeout", "999ms", "1s", "1h", "1h1ms"},
+		{"smtp.drain_bytes", "0", "1", "1TiB", "1099511627777"},
+		{"smtp.drain_timeout", "999ms", "1s", "1h", "1h1ms"},
+		{"smtp.auth.max_attempts", "0", "1", "1000", "1001"},
 		{"message.offload_threshold", "-1", "0", "16MiB", "16777217"},
 		{"message.max_inline_bytes", "-1", "0", "64MiB", "67108865"},
 		{"message.max_parts", "0", "1", "100000", "100001"},
@@ -231,7 +243,7 @@ func TestRanges(t *testing.T) {
 				continue
 			}
 			wants := []string{": " + tt.name + ": ", "is out of range; want ", " to "}
-			if value == "-1" && tt.least == "0" {
+			if value == "-1" && strings.HasPrefix(tt.name, "message.") {
 				wants = []string{tt.name, "is not a size; want octets"}
 			}
 			contains(t, tt.name+"="+value, err.Error(), wants...)

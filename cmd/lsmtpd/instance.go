@@ -12,7 +12,6 @@ import (
 	"os"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -24,9 +23,6 @@ import (
 	"lsmtpd/extract"
 	"lsmtpd/objectstore"
 )
-
-// idleTimeout ends an SMTP session in which nothing moves (RFC 5321 §4.5.3.2.7).
-const idleTimeout = 5 * time.Minute
 
 // instance is a configured lsmtpd, listening, not yet running.
 type instance struct {
@@ -48,6 +44,15 @@ func (s *settings) validate() error {
 	}
 	if s.smtp.tls.required && s.smtp.tls.certFile == "" {
 		errs = append(errs, errors.New("smtp.tls.required: needs smtp.tls.cert_file and smtp.tls.key_file"))
+	}
+	if s.smtp.tls.clientCAFile != "" && s.smtp.tls.certFile == "" {
+		errs = append(errs, errors.New("smtp.tls.client_ca_file: needs smtp.tls.cert_file and smtp.tls.key_file"))
+	}
+	if s.smtp.auth.required && s.smtp.auth.usersFile == "" && s.smtp.tls.clientCAFile == "" {
+		errs = append(errs, errors.New("smtp.auth.required: needs smtp.auth.users_file or smtp.tls.client_ca_file"))
+	}
+	if s.smtp.auth.usersFile != "" && s.smtp.tls.certFile == "" && !s.smtp.auth.allowInsecure {
+		errs = append(errs, errors.New("smtp.auth.users_file: nobody could use AUTH without TLS; set smtp.tls.cert_file and smtp.tls.key_file, or smtp.auth.allow_insecure"))
 	}
 	for _, e := range s.smtp.listen {
 		if e.Scheme == "smtps" && s.smtp.tls.certFile == "" {
@@ -121,11 +126,12 @@ func openInstance(s *settings, log *slog.Logger) (*instance, error) {
 		return nil, err
 	}
 	in.registerGauges(reg, pool)
-	smtpConfig, err := s.smtpConfig(log)
+	smtpConfig, err := s.smtpConfig(reg, log)
 	if err != nil {
 		return nil, err
 	}
-	if in.smtp, err = smtpd.Listen(smtpConfig, in.bridge); err != nil {
+	backend := func(ctx context.Context, p bridge.Peer) smtpd.Session { return in.bridge.NewSession(ctx, p) }
+	if in.smtp, err = smtpd.Listen(smtpConfig, backend); err != nil {
 		return nil, err
 	}
 	if s.adminListen != "" {
@@ -200,19 +206,37 @@ func (s *settings) bridgeConfig() bridge.Config {
 	}
 }
 
-func (s *settings) smtpConfig(log *slog.Logger) (smtpd.Config, error) {
+func (s *settings) smtpConfig(reg prometheus.Registerer, log *slog.Logger) (smtpd.Config, error) {
+	t := &s.smtp.timeout
 	cfg := smtpd.Config{
 		Listen: s.smtp.listen, Hostname: s.smtp.hostname,
 		MaxMessageBytes: s.smtp.maxMessageBytes, MaxRecipients: int(s.smtp.maxRecipients),
 		MaxConnections: int(s.smtp.maxConnections), MaxConnectionsPerIP: int(s.smtp.maxConnectionsPerIP),
-		TLSRequired: s.smtp.tls.required, IdleTimeout: idleTimeout, ShutdownTimeout: s.shutdownTimeout, Logger: log,
+		MaxTransactions: int(s.smtp.maxTransactions), MaxCommands: int(s.smtp.maxCommands), MaxErrors: int(s.smtp.maxErrors),
+		AcceptBareNewlines: s.smtp.bareNewlines == "accept",
+		CommandTimeout:     t.command, HandshakeTimeout: t.handshake, DataTimeout: t.data, WriteTimeout: t.write, ReplyTimeout: t.reply,
+		MinRate: s.smtp.minRate, DrainBytes: s.smtp.drainBytes, DrainTimeout: t.drain, ShutdownTimeout: s.shutdownTimeout,
+		TLSRequired: s.smtp.tls.required, AuthRequired: s.smtp.auth.required,
+		AllowInsecureAuth: s.smtp.auth.allowInsecure, MaxAuthAttempts: int(s.smtp.auth.maxAttempts),
+		Allow: smtpd.NewRecipients(s.smtp.allow), ProxyFrom: s.smtp.proxyFrom, XclientFrom: s.smtp.xclientFrom,
+		Logger: log, Registry: reg,
 	}
+	var err error
 	if s.smtp.tls.certFile != "" && s.smtp.tls.keyFile != "" {
-		cert, err := tls.LoadX509KeyPair(s.smtp.tls.certFile, s.smtp.tls.keyFile)
-		if err != nil {
-			return cfg, fmt.Errorf("smtp.tls.cert_file, smtp.tls.key_file: %w; want a certificate and its key in PEM", err)
+		files := smtpd.TLSConfig{CertFile: s.smtp.tls.certFile, KeyFile: s.smtp.tls.keyFile, ClientCAFile: s.smtp.tls.clientCAFile}
+		if files.MinVersion, err = smtpd.ParseTLSVersion(s.smtp.tls.minVersion); err != nil {
+			return cfg, fmt.Errorf("smtp.tls.min_version: %w", err)
 		}
-		cfg.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+		if cfg.TLS, err = smtpd.OpenTLS(files, log); err != nil {
+			return cfg, err
+		}
+	}
+	if s.smtp.auth.usersFile != "" {
+		users, err := smtpd.OpenUsers(s.smtp.auth.usersFile, log)
+		if err != nil {
+			return cfg, fmt.Errorf("smtp.auth.users_file: %w", err)
+		}
+		cfg.Users = users
 	}
 	return cfg, nil
 }

@@ -77,8 +77,12 @@ func enumKey(name, help string, p *string, values ...string) *key {
 	return k
 }
 
-func intKey(name, help string, p *int64, most int64) *key {
-	const least = 1
+func intKey(name, help string, p *int64, most int64) *key { return numberKey(name, help, p, 1, most) }
+
+// rateKey is a number of which 0 means no limit.
+func rateKey(name, help string, p *int64, most int64) *key { return numberKey(name, help, p, 0, most) }
+
+func numberKey(name, help string, p *int64, least, most int64) *key {
 	return &key{name: name, help: help, kind: "number", get: func() string { return strconv.FormatInt(*p, 10) }, set: func(v string) error {
 		n, err := strconv.ParseInt(v, 10, 64)
 		if err != nil {

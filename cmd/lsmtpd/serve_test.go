@@ -172,8 +172,14 @@ func TestEndpoints(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		greeted(t, conn, "LHLO").send("250 2.0.0 ", small)
-		arrives(t, "LMTP", false)
+		c := greeted(t, conn, "LHLO")
+		c.do("530 5.7.0 ", "MAIL FROM:<a@example.org>")
+		c.do("220 ", "STARTTLS")
+		secure := tls.Client(conn, config)
+		c = &client{t: t, Conn: textproto.NewConn(secure), net: secure}
+		c.do("250 ", "LHLO client.example")
+		c.send("250 2.0.0 ", small)
+		arrives(t, "LMTPS", true)
 	})
 	t.Run("lmtp on a socket", func(t *testing.T) {
 		p.await("endpoint=lmtp://" + socket)

@@ -19,10 +19,25 @@ type settings struct {
 		maxRecipients       int64
 		maxConnections      int64
 		maxConnectionsPerIP int64
+		maxTransactions     int64
+		maxCommands         int64
+		maxErrors           int64
+		bareNewlines        string
+		timeout             struct{ command, handshake, data, write, reply, drain time.Duration }
+		minRate             int64
+		drainBytes          int64
 		tls                 struct {
-			certFile, keyFile string
-			required          bool
+			certFile, keyFile, clientCAFile string
+			minVersion                      string
+			required                        bool
 		}
+		auth struct {
+			usersFile               string
+			required, allowInsecure bool
+			maxAttempts             int64
+		}
+		allow                  []smtpd.Recipient
+		proxyFrom, xclientFrom []smtpd.Network
 	}
 	message struct {
 		offloadThreshold, maxInlineBytes   int64
@@ -71,6 +86,20 @@ func defaults() *settings {
 	s.smtp.maxRecipients = 1000
 	s.smtp.maxConnections = 1000
 	s.smtp.maxConnectionsPerIP = 50
+	s.smtp.maxTransactions = 10_000
+	s.smtp.maxCommands = 1000
+	s.smtp.maxErrors = 50
+	s.smtp.bareNewlines = "reject"
+	s.smtp.timeout.command = 5 * time.Minute
+	s.smtp.timeout.handshake = time.Minute
+	s.smtp.timeout.data = 3 * time.Minute
+	s.smtp.timeout.write = time.Minute
+	s.smtp.timeout.reply = 9 * time.Minute
+	s.smtp.timeout.drain = 30 * time.Second
+	s.smtp.minRate = 100
+	s.smtp.drainBytes = 64 * mib
+	s.smtp.tls.minVersion = "1.2"
+	s.smtp.auth.maxAttempts = 3
 	s.message.offloadThreshold = 64 * kib
 	s.message.maxInlineBytes = 256 * kib
 	s.message.maxParts = 1000
@@ -98,9 +127,30 @@ func (s *settings) keys() []*key {
 		intKey("smtp.max_recipients", "recipients of a transaction", &s.smtp.maxRecipients, 100_000),
 		intKey("smtp.max_connections", "connections at a time", &s.smtp.maxConnections, 1_000_000),
 		intKey("smtp.max_connections_per_ip", "connections at a time from one address", &s.smtp.maxConnectionsPerIP, 1_000_000),
-		fileKey("smtp.tls.cert_file", "certificate chain, PEM; turns STARTTLS on", &s.smtp.tls.certFile),
+		intKey("smtp.max_transactions", "messages on one connection", &s.smtp.maxTransactions, 1_000_000_000),
+		intKey("smtp.max_commands", "commands without a message, before the connection is closed", &s.smtp.maxCommands, 1_000_000),
+		intKey("smtp.max_errors", "refused commands without a message, before the connection is closed", &s.smtp.maxErrors, 1_000_000),
+		enumKey("smtp.bare_newlines", "a CR or LF on its own in DATA: refuse the message, or keep it octet for octet", &s.smtp.bareNewlines, "reject", "accept"),
+		durationKey("smtp.command_timeout", "for a command to arrive", &s.smtp.timeout.command, time.Second, time.Hour),
+		durationKey("smtp.handshake_timeout", "for a TLS handshake, or a PROXY header", &s.smtp.timeout.handshake, time.Second, 10*time.Minute),
+		durationKey("smtp.data_timeout", "in which nothing arrives of a message", &s.smtp.timeout.data, time.Second, time.Hour),
+		rateKey("smtp.min_rate", "octets a second of a message, on average over a minute; 0: no limit", &s.smtp.minRate, gib),
+		durationKey("smtp.write_timeout", "in which a client takes nothing of a reply", &s.smtp.timeout.write, time.Second, time.Hour),
+		durationKey("smtp.reply_timeout", "from the last octet of a message to its reply", &s.smtp.timeout.reply, time.Second, time.Hour),
+		sizeKey("smtp.drain_bytes", "read of a message after it was refused, before the connection is closed", &s.smtp.drainBytes, 1, tib),
+		durationKey("smtp.drain_timeout", "the same, in time", &s.smtp.timeout.drain, time.Second, time.Hour),
+		listKey("smtp.allow", "recipients: addresses, domains, patterns with *; empty: all", &s.smtp.allow, smtpd.ParseRecipient, smtpd.Recipient.String),
+		listKey("smtp.proxy_from", "peers whose connections begin with a PROXY header: addresses, networks, unix", &s.smtp.proxyFrom, smtpd.ParseNetwork, smtpd.Network.String),
+		listKey("smtp.xclient_from", "peers that may use XCLIENT: addresses, networks, unix", &s.smtp.xclientFrom, smtpd.ParseNetwork, smtpd.Network.String),
+		fileKey("smtp.tls.cert_file", "certificate chain, PEM; turns STARTTLS on; read again when it changes", &s.smtp.tls.certFile),
 		fileKey("smtp.tls.key_file", "its private key, PEM", &s.smtp.tls.keyFile),
 		boolKey("smtp.tls.required", "refuse MAIL on a session without TLS", &s.smtp.tls.required),
+		enumKey("smtp.tls.min_version", "oldest TLS version that is spoken", &s.smtp.tls.minVersion, "1.0", "1.1", "1.2", "1.3"),
+		fileKey("smtp.tls.client_ca_file", "certificate authorities of clients, PEM; a client certificate is optional", &s.smtp.tls.clientCAFile),
+		fileKey("smtp.auth.users_file", "users and bcrypt hashes, as htpasswd -B writes them; turns AUTH on; read again when it changes", &s.smtp.auth.usersFile),
+		boolKey("smtp.auth.required", "refuse MAIL without AUTH or a client certificate", &s.smtp.auth.required),
+		boolKey("smtp.auth.allow_insecure", "offer AUTH without TLS, too", &s.smtp.auth.allowInsecure),
+		intKey("smtp.auth.max_attempts", "failed ones, before the connection is closed", &s.smtp.auth.maxAttempts, 1000),
 
 		sizeKey("message.offload_threshold", "a larger part goes to the store", &s.message.offloadThreshold, 0, 16*mib),
 		sizeKey("message.max_inline_bytes", "parts kept in the envelope, all together", &s.message.maxInlineBytes, 0, 64*mib),

@@ -1,0 +1,106 @@
+package smtpd
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+)
+
+// errAbandoned reports that a command ended a message by BDAT: RSET, QUIT, a greeting. session.pending is that command.
+var errAbandoned = errors.New("another command in the place of BDAT")
+
+// chunkReader is the message of one BDAT after the other (RFC 3030 §2).
+type chunkReader struct {
+	s         *session
+	remaining int64 // octets of this chunk
+	last      bool  // it is the last one
+	refused   bool  // nothing beyond this chunk is read
+	err       error
+}
+
+// Read returns io.EOF after all octets of the last chunk only.
+func (r *chunkReader) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for r.err == nil && r.remaining == 0 {
+		if r.last || r.refused {
+			return 0, io.EOF
+		}
+		r.err = r.next()
+	}
+	if r.err != nil {
+		return 0, r.err
+	}
+	n, _, err := r.s.conn.readMessage(p[:min(int64(len(p)), r.remaining)])
+	r.remaining -= int64(n)
+	r.err = err
+	return n, err
+}
+
+// next acknowledges a chunk, and waits for the next one.
+func (r *chunkReader) next() error {
+	r.s.reply(250, "2.0.0", "continue")
+	for {
+		c, err := r.s.command()
+		if err != nil {
+			return err
+		}
+		switch c.verb {
+		case "BDAT":
+			r.remaining, r.last, err = parseChunk(c.arg)
+			if err != nil {
+				r.s.pending = &c // it ends the session
+				return errAbandoned
+			}
+			return nil
+		case "RSET", "QUIT", "EHLO", "HELO", "LHLO":
+			r.s.pending = &c
+			return errAbandoned
+		}
+		if r.s.handle(c); r.s.closing != open {
+			return errAbandoned
+		}
+	}
+}
+
+func (r *chunkReader) whole() bool { return r.err == nil && r.last && r.remaining == 0 }
+
+func (r *chunkReader) drained() { r.refused = true }
+
+// parseChunk reads the arguments of BDAT.
+func parseChunk(arg string) (octets int64, last bool, err error) {
+	size, end, _ := strings.Cut(arg, " ")
+	octets, err = strconv.ParseInt(size, 10, 64)
+	end = strings.TrimSpace(end)
+	last = strings.EqualFold(end, "LAST")
+	if err != nil || octets < 0 || size[0] == '+' || end != "" && !last {
+		return 0, false, fmt.Errorf("%q is not a chunk; want its octets, and LAST for the last one", arg)
+	}
+	return octets, last, nil
+}
+
+// bdat takes a message, or throws away a chunk that belongs to none: what a
+// client has sent ahead after a chunk was refused.
+func (s *session) bdat(c command) error {
+	octets, last, err := parseChunk(c.arg)
+	if err != nil {
+		s.close(lingering) // what follows may be octets or commands, who knows
+		return reply(501, 5, 5, 4, err.Error())
+	}
+	r := &chunkReader{s: s, remaining: octets, last: last}
+	if s.mail != nil && len(s.rcpts) > 0 {
+		s.receive(r)
+		return nil
+	}
+	switch s.drain(r) {
+	case overdrawn, stalled:
+		s.close(lingering)
+	case lost:
+		s.close(silently)
+		return nil
+	}
+	return errSequence
+}

@@ -1,0 +1,84 @@
+package smtpd
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"os"
+)
+
+// errHandshake reports a TLS handshake that failed.
+var errHandshake = errors.New("TLS handshake")
+
+// offersTLS reports whether STARTTLS can be used.
+func (s *session) offersTLS() bool {
+	return s.server.cfg.TLS != nil && s.tls == nil
+}
+
+// startTLS changes to TLS (RFC 3207). What the client has sent before the
+// handshake, and what is known of it, is forgotten: an attacker may have put it there.
+func (s *session) startTLS(c command) error {
+	switch {
+	case c.arg != "":
+		return errNoArgument
+	case s.tls != nil:
+		return reply(503, 5, 5, 1, "TLS is in use")
+	case s.server.cfg.TLS == nil:
+		return reply(502, 5, 5, 1, "STARTTLS is not available")
+	case s.mail != nil:
+		return reply(503, 5, 5, 1, "not in a transaction")
+	}
+	s.reply(220, "2.0.0", "begin the handshake")
+	if err := s.conn.flush(); err != nil {
+		s.close(silently)
+		return nil
+	}
+	s.conn.discard()
+	if err := s.handshake(); err != nil {
+		s.log().Debug("no TLS", "error", err)
+		s.close(silently)
+		return nil
+	}
+	s.helo, s.esmtp, s.user, s.proto = "", false, "", ""
+	s.changed()
+	return nil
+}
+
+// handshake puts TLS on the connection.
+func (s *session) handshake() error {
+	ctx, cancel := s.ctx, context.CancelFunc(func() {})
+	if d := s.server.cfg.HandshakeTimeout; d > 0 {
+		ctx, cancel = context.WithTimeout(s.ctx, d)
+	}
+	defer cancel()
+	_ = s.conn.socket.SetDeadline(after(s.server.cfg.HandshakeTimeout)) // fails only on a closed connection, as the handshake will
+	t := tls.Server(s.conn.rw, s.server.cfg.TLS)
+	if err := t.HandshakeContext(ctx); err != nil {
+		s.server.metrics.handshakes.WithLabelValues("failed").Inc()
+		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
+			s.server.metrics.limit(limitHandshake)
+		}
+		return fmt.Errorf("%w: %w", errHandshake, err)
+	}
+	s.server.metrics.handshakes.WithLabelValues("done").Inc()
+	s.conn.upgrade(t)
+	state := t.ConnectionState()
+	s.tls = &state
+	return nil
+}
+
+// certificateName is the name in the client's verified certificate: its common
+// name, or else its first address or DNS name; "" without a certificate.
+func certificateName(state *tls.ConnectionState) string {
+	if state == nil || len(state.VerifiedChains) == 0 {
+		return ""
+	}
+	leaf := state.VerifiedChains[0][0]
+	for _, names := range [][]string{{leaf.Subject.CommonName}, leaf.EmailAddresses, leaf.DNSNames, {leaf.SerialNumber.String()}} {
+		if len(names) > 0 && names[0] != "" {
+			return names[0]
+		}
+	}
+	return ""
+}
