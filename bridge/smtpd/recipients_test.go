@@ -37,6 +37,7 @@ func TestRecipientsAllows(t *testing.T) {
 		{"end", "*-in@example.com", []string{"-in@example.com", "a-in@example.com", "-in-in@example.com"}, []string{"in@example.com", "a-in-@example.com"}},
 		{"overlapping ends", "aba*aba@example.com", []string{"abaaba@example.com", "aba-aba@example.com"}, []string{"aba@example.com", "ababa@example.com"}},
 		{"several stars", "a*b*c@example.com", []string{"abc@example.com", "axbxc@example.com", "abbcbc@example.com"}, []string{"acb@example.com", "ac@example.com", "abcx@example.com"}},
+		{"the same run twice", "a*b*b*c@example.com", []string{"abbc@example.com", "axbxbxc@example.com"}, []string{"abc@example.com", "axbxc@example.com"}},
 		{"stars side by side", "a**b@example.com", []string{"ab@example.com", "axb@example.com"}, []string{"a@example.com"}},
 		{"subdomains", "*@*.example.com", []string{"a@b.example.com", "a@b.c.example.com"}, []string{"a@example.com", "a@xexample.com"}},
 		{"subdomains without an @", "*.example.com", []string{"a@b.example.com"}, []string{"a@example.com"}},

@@ -59,6 +59,15 @@ func writeFile(t *testing.T, path, content string) {
 	}
 }
 
+// setTime gives a file the modification time that all files get here.
+func setTime(t *testing.T, path string) {
+	t.Helper()
+	mtime := time.Unix(1_000_000_000, 0)
+	if err := os.Chtimes(path, mtime, mtime); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // replaceFile puts a new file in the place of another with a rename.
 func replaceFile(t *testing.T, path, content string) {
 	t.Helper()
@@ -79,14 +88,14 @@ func swapLink(t *testing.T, target, link string) {
 	}
 }
 
-// loadText loads a file as text, and refuses "bad".
+// loadText loads a file as text without the space around it, and refuses "bad".
 func loadText(path string) func() (string, error) {
 	return func() (string, error) {
 		content, err := readFile(path)
 		if err == nil && string(content) == "bad" {
 			err = fmt.Errorf("%s is bad; want it good", path)
 		}
-		return string(content), err
+		return strings.TrimSpace(string(content)), err
 	}
 }
 
@@ -100,20 +109,19 @@ func TestReloadedFollows(t *testing.T) {
 		{"replaced by a rename", func(t *testing.T, path string) { writeFile(t, path, "one") }, func(t *testing.T, path string) { replaceFile(t, path, "two") }},
 		{
 			"replaced by a rename, with the same time and size",
-			func(t *testing.T, path string) { writeFile(t, path, "one") },
+			func(t *testing.T, path string) { writeFile(t, path, "one"); setTime(t, path) },
 			func(t *testing.T, path string) {
-				info, err := os.Stat(path)
-				if err != nil {
-					t.Fatal(err)
-				}
 				writeFile(t, path+".new", "two")
-				if err := os.Chtimes(path+".new", info.ModTime(), info.ModTime()); err != nil {
-					t.Fatal(err)
-				}
+				setTime(t, path+".new")
 				if err := os.Rename(path+".new", path); err != nil {
 					t.Fatal(err)
 				}
 			},
+		},
+		{
+			"rewritten in place to another size, with the same time",
+			func(t *testing.T, path string) { writeFile(t, path, "one"); setTime(t, path) },
+			func(t *testing.T, path string) { writeFile(t, path, "two\n"); setTime(t, path) },
 		},
 		{
 			"behind a link to a folder that is swapped",
@@ -245,6 +253,19 @@ func TestReloadedTriesAgain(t *testing.T) {
 			if n := lines.count(slog.LevelError); n != step.errors {
 				t.Errorf("%s: %d errors logged, want %d:\n%s", step.name, n, step.errors, lines)
 			}
+		}
+
+		failure = os.ErrPermission
+		writeFile(t, path, "three")
+		if got := r.get(); got != "two" {
+			t.Errorf("not to be read: got %q, want two", got)
+		}
+		failure = nil
+		if err := os.Chmod(path, 0o640); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.get(); got != "three" {
+			t.Errorf("made readable: got %q, want three", got)
 		}
 	})
 }

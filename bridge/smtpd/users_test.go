@@ -42,6 +42,7 @@ func TestUsersCheck(t *testing.T) {
 		"bob@example.com:"+strings.Replace(hashOf(t, "pass:wörd"), "$2y$", "$2b$", 1)+"\n"+
 		"long:"+hashOf(t, long)+" \n"+
 		"openwall:$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\n"+
+		"empty:"+hashOf(t, "")+"\n"+
 		"  zoë:"+hashOf(t, "z"))
 	for _, tt := range []struct {
 		name, user, password string
@@ -51,7 +52,9 @@ func TestUsersCheck(t *testing.T) {
 		{"wrong password", "alice", "Secret", ErrCredentials},
 		{"no password", "alice", "", ErrCredentials},
 		{"more behind a NUL", "alice", "secret\x00more", ErrCredentials},
-		{"NUL at the end, as bcrypt has it", "alice", "secret\x00", ErrCredentials},
+		{"NUL at the end", "alice", "secret\x00", ErrCredentials},
+		{"the same twice around a NUL, which is the same key to bcrypt", "alice", "secret\x00secret", ErrCredentials},
+		{"no password, and that is right", "empty", "", ErrCredentials},
 		{"unknown user", "carol", "secret", ErrCredentials},
 		{"no user", "", "secret", ErrCredentials},
 		{"user in another case", "Alice", "secret", ErrCredentials},
