@@ -24,9 +24,8 @@ type TLSConfig struct {
 // Files that stop fitting together are logged, and what was read before stays: so the certificate may be written
 // before its key. The errors name the settings. A certificate that is not valid at present is logged and used.
 //
-// With ClientCAFile, clients are asked for a certificate. They may have none; one of another authority ends the
-// handshake. A session is resumed only if the authority that vouched for its client is still among those of the
-// file, and no certificate of the chain has expired: crypto/tls looks at each resumption.
+// With ClientCAFile, clients are asked for a certificate. They may have none, or one of an authority that is not in
+// the file: mail servers show theirs to everybody. Which it is, clientName tells after each handshake, resumed or not.
 func OpenTLS(c TLSConfig, log *slog.Logger) (*tls.Config, error) {
 	if c.CertFile == "" || c.KeyFile == "" {
 		return nil, errors.New("smtp.tls.cert_file, smtp.tls.key_file: one is missing; want a certificate and its key")
@@ -60,13 +59,43 @@ func (c TLSConfig) load(log *slog.Logger) (*tls.Config, error) {
 		if config.ClientCAs, err = loadPool(c.ClientCAFile); err != nil {
 			return nil, fmt.Errorf("smtp.tls.client_ca_file: %w; want the certificates of authorities in PEM", err)
 		}
-		config.ClientAuth = tls.VerifyClientCertIfGiven
+		config.ClientAuth = tls.RequestClientCert
 	}
 	if now, leaf := time.Now(), cert.Leaf; now.Before(leaf.NotBefore) || now.After(leaf.NotAfter) {
 		log.Warn("the certificate is not valid at present; clients that look will not use TLS", "file", c.CertFile,
 			"not_before", leaf.NotBefore, "not_after", leaf.NotAfter)
 	}
 	return config, nil
+}
+
+// clientName is the name in the certificate that a client has shown: its common name, or else its first e-mail
+// address or DNS name, or its serial number. It is "" without a certificate, and with one that no authority of config
+// vouches for at present, for the purpose of authenticating a client.
+func clientName(config *tls.Config, state tls.ConnectionState) string {
+	if config.GetConfigForClient != nil {
+		current, err := config.GetConfigForClient(nil) // that of OpenTLS is the same for all clients
+		if err != nil || current == nil {
+			return ""
+		}
+		config = current
+	}
+	if len(state.PeerCertificates) == 0 || config.ClientCAs == nil {
+		return ""
+	}
+	leaf, intermediates := state.PeerCertificates[0], x509.NewCertPool()
+	for _, c := range state.PeerCertificates[1:] {
+		intermediates.AddCert(c)
+	}
+	_, err := leaf.Verify(x509.VerifyOptions{Roots: config.ClientCAs, Intermediates: intermediates, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	if err != nil {
+		return ""
+	}
+	for _, names := range [][]string{{leaf.Subject.CommonName}, leaf.EmailAddresses, leaf.DNSNames} {
+		if len(names) > 0 && names[0] != "" {
+			return names[0]
+		}
+	}
+	return leaf.SerialNumber.String()
 }
 
 func loadPair(certFile, keyFile string) (tls.Certificate, error) {

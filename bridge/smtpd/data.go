@@ -167,7 +167,10 @@ func (r *dotReader) decide(p []byte) (int, error) {
 // drained goes on behind an error that was ours, so that the end of data can be found.
 func (r *dotReader) drained() {
 	r.acceptBare = true
-	if errors.Is(r.err, errBareNewline) {
+	switch {
+	case r.ended:
+		r.err = io.EOF
+	case errors.Is(r.err, errBareNewline):
 		r.err = nil
 	}
 }

@@ -71,7 +71,8 @@ func (s *session) replyError(err error) {
 	var e *smtp.SMTPError
 	if !errors.As(err, &e) {
 		s.server.cfg.Logger.Error("not a reply", "error", err)
-		e = errInternal.(*smtp.SMTPError)
+		s.reply(451, "4.3.0", "internal error, try again later")
+		return
 	}
 	enhanced := e.EnhancedCode
 	if enhanced == smtp.EnhancedCodeNotSet || enhanced == smtp.NoEnhancedCode {

@@ -41,7 +41,9 @@ type session struct {
 	esmtp   bool
 	tls     *tls.ConnectionState
 	user    string // by AUTH, or by XCLIENT
-	proto   string // by XCLIENT: ESMTP or SMTP
+	// certified is the name in a certificate that the client has shown, "" without one that can be trusted.
+	certified string
+	proto     string // by XCLIENT: ESMTP or SMTP
 
 	taker Session // nil until a transaction needs it
 
@@ -280,7 +282,7 @@ func (s *session) peer() bridge.Peer {
 		}
 	}
 	if p.AuthenticatedAs == "" {
-		p.AuthenticatedAs = certificateName(s.tls)
+		p.AuthenticatedAs = s.certified
 	}
 	return p
 }

@@ -64,21 +64,6 @@ func (s *session) handshake() error {
 	s.server.metrics.handshakes.WithLabelValues("done").Inc()
 	s.conn.upgrade(t)
 	state := t.ConnectionState()
-	s.tls = &state
+	s.tls, s.certified = &state, clientName(s.server.cfg.TLS, state)
 	return nil
-}
-
-// certificateName is the name in the client's verified certificate: its common
-// name, or else its first address or DNS name; "" without a certificate.
-func certificateName(state *tls.ConnectionState) string {
-	if state == nil || len(state.VerifiedChains) == 0 {
-		return ""
-	}
-	leaf := state.VerifiedChains[0][0]
-	for _, names := range [][]string{{leaf.Subject.CommonName}, leaf.EmailAddresses, leaf.DNSNames, {leaf.SerialNumber.String()}} {
-		if len(names) > 0 && names[0] != "" {
-			return names[0]
-		}
-	}
-	return ""
 }

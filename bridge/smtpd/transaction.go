@@ -40,7 +40,7 @@ func (s *session) admitted() error {
 	switch {
 	case remote && cfg.TLSRequired && s.tls == nil:
 		return reply(530, 5, 7, 0, "must issue a STARTTLS command first")
-	case remote && cfg.AuthRequired && s.user == "" && certificateName(s.tls) == "":
+	case remote && cfg.AuthRequired && s.user == "" && s.certified == "":
 		return reply(530, 5, 7, 0, "authentication required")
 	case cfg.MaxTransactions > 0 && s.transactions >= cfg.MaxTransactions:
 		s.server.metrics.limit(limitTransactions)
