@@ -35,6 +35,7 @@ var bed struct {
 	minio   lazy[*S3]
 	binary  lazy[string] // lsmtpd, as built by Build
 	apt     lazy[bool]   // apt-get update has been run
+	exim    lazy[string] // the folder of a copy that it can start itself from
 
 	mu      sync.Mutex
 	servers []*Server // shared ones, to be ended by Main

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -50,13 +51,13 @@ func newExim(ctx context.Context, addr string, options []string) (*Exim, error) 
 	if !ok {
 		return nil, fmt.Errorf("%q is not of the form HOST:PORT", addr)
 	}
-	root, err := debianUnpacked(ctx, "exim4-daemon-light")
+	root, err := bed.exim.get(func() (string, error) { return reachableExim(bed.ctx) })
 	if err != nil {
 		return nil, err
 	}
-	wrapper, err := installNSSWrapper(ctx)
-	if err != nil {
-		return nil, err
+	wrapper, err := filepath.Glob(filepath.Join(root, "usr/lib/*/libnss_wrapper.so"))
+	if err != nil || len(wrapper) == 0 {
+		return nil, errors.Join(err, errors.New("libnss-wrapper has no libnss_wrapper.so"))
 	}
 	dir, err := serverDir("exim")
 	if err != nil {
@@ -68,9 +69,10 @@ func newExim(ctx context.Context, addr string, options []string) (*Exim, error) 
 		return nil, fmt.Errorf("prepare the folders of Exim: %w", err)
 	}
 	passwd, group := filepath.Join(dir, "passwd"), filepath.Join(dir, "group")
-	config := fmt.Sprintf(eximConfig, dir, filepath.Join(dir, "log", "%s"), host, port, strings.Join(options, "\n"))
-	e.command = Command{Path: filepath.Join(root, "usr/sbin/exim4"), Dir: dir, Env: []string{libraryPath(root),
-		"LD_PRELOAD=" + wrapper, "NSS_WRAPPER_PASSWD=" + passwd, "NSS_WRAPPER_GROUP=" + group}}
+	program := filepath.Join(root, "usr/sbin/exim4")
+	config := fmt.Sprintf(eximConfig, program, dir, filepath.Join(dir, "log", "%s"), host, port, strings.Join(options, "\n"))
+	e.command = Command{Path: program, Dir: dir, Env: []string{libraryPath(root),
+		"LD_PRELOAD=" + wrapper[0], "NSS_WRAPPER_PASSWD=" + passwd, "NSS_WRAPPER_GROUP=" + group}}
 	return e, errors.Join(
 		addAccount("/etc/passwd", passwd, fmt.Sprintf("%s:x:%d:%d::/nonexistent:/bin/false\n", eximAccount, uid, gid)),
 		addAccount("/etc/group", group, fmt.Sprintf("%s:x:%d:\n", eximAccount, gid)),
@@ -111,7 +113,8 @@ func addAccount(system, path, line string) error {
 }
 
 // eximConfig sends everything to one server; what fails stays in the spool and is not tried again.
-const eximConfig = `spool_directory = %s/spool
+const eximConfig = `exim_path = %s
+spool_directory = %s/spool
 log_file_path = %s
 primary_hostname = relay.example
 keep_environment = LD_LIBRARY_PATH : LD_PRELOAD : NSS_WRAPPER_PASSWD : NSS_WRAPPER_GROUP
@@ -143,7 +146,7 @@ func (e *Exim) Send(t testing.TB, from string, to []string, message string) []Re
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), relayTimeout)
 	defer cancel()
-	before := len(e.Log())
+	before := len(e.contents("main"))
 	c := e.command
 	c.Stdin = message
 	// -odf: deliver in the foreground; -oi: a dot is no end.
@@ -152,42 +155,52 @@ func (e *Exim) Send(t testing.TB, from string, to []string, message string) []Re
 		t.Fatalf("hand a mail to Exim: %v", err)
 	}
 	var done []RelayDelivery
-	for _, match := range eximDelivery.FindAllStringSubmatch(e.Log()[before:], -1) {
+	for _, match := range eximDelivery.FindAllStringSubmatch(e.contents("main")[before:], -1) {
 		done = append(done, RelayDelivery{Recipient: match[2], Sent: strings.HasSuffix(match[1], ">"), Line: match[0]})
 	}
 	return done
 }
 
-// Log returns what Exim has logged so far.
-func (e *Exim) Log() string {
-	var all strings.Builder
-	for _, name := range []string{"main", "panic"} { // the second is there only after something has gone wrong
-		if content, err := os.ReadFile(filepath.Join(e.dir, "log", name)); err == nil {
-			all.Write(content)
-		}
+// Log returns what Exim has logged so far. That it loses privileges by -C is no fault: it was given what it needs.
+func (e *Exim) Log() string { return e.contents("main") + e.contents("panic") }
+
+// contents returns one of its log files, of which the panic log is there only once something has been written to it.
+func (e *Exim) contents(log string) string {
+	content, err := os.ReadFile(filepath.Join(e.dir, "log", log))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Sprintf("(%v)", err)
 	}
-	return all.String()
+	return string(content)
 }
+
+// eximPackages are Exim, and a library that gives one process accounts that the system does not have.
+var eximPackages = []string{"exim4-daemon-light", "libnss-wrapper"}
 
 // installExim gets what NewExim needs.
 func installExim(ctx context.Context) error {
-	_, err := debianUnpacked(ctx, "exim4-daemon-light")
-	_, wrapperErr := installNSSWrapper(ctx)
-	return errors.Join(err, wrapperErr)
+	for _, name := range eximPackages {
+		if _, err := debianUnpacked(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// installNSSWrapper returns the path of a library that gives one process accounts that the system does not have.
-func installNSSWrapper(ctx context.Context) (string, error) {
-	root, err := debianUnpacked(ctx, "libnss-wrapper")
+// reachableExim copies Exim to a folder of this run and returns it: Exim starts itself anew after it has dropped the
+// rights of root, and the home of root, where the cache may be, is closed to all others.
+func reachableExim(ctx context.Context) (string, error) {
+	dir, err := serverDir("exim-program")
 	if err != nil {
 		return "", err
 	}
-	found, err := filepath.Glob(filepath.Join(root, "usr/lib/*/libnss_wrapper.so"))
-	if err == nil && len(found) == 0 {
-		err = errors.New("libnss-wrapper has no libnss_wrapper.so")
+	for _, name := range eximPackages {
+		root, err := debianUnpacked(ctx, name)
+		if err != nil {
+			return "", err
+		}
+		if err := os.CopyFS(dir, os.DirFS(root)); err != nil {
+			return "", fmt.Errorf("copy %s: %w", name, err)
+		}
 	}
-	if err != nil {
-		return "", err
-	}
-	return found[0], nil
+	return dir, os.Chmod(dir, 0o711)
 }

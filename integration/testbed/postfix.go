@@ -1,10 +1,12 @@
 package testbed
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -30,6 +32,10 @@ type Postfix struct {
 // postfixOwner and postfixGroup own what Postfix shares between its processes. Debian's package would make accounts
 // for them; these two are on every Debian system, and nothing else uses them.
 const postfixOwner, postfixGroup = "uucp", "operator"
+
+// postfixLifetime is when Postfix ends by itself, in seconds: it changes its user at times, and the kernel then forgets
+// that it was to be killed when the test binary is.
+const postfixLifetime = "1800"
 
 // StartPostfix starts a Postfix that ends with the test. The parameters are those of postconf(5) that say where mail
 // goes and how, such as relayhost; messages have no limit of size. It needs root, as the master process of Postfix
@@ -67,10 +73,34 @@ func startPostfix(ctx context.Context, parameters map[string]string) (*Postfix, 
 	}
 	server.command = Command{
 		Path: filepath.Join(root, "usr/lib/postfix/sbin/master"), Dir: server.dir,
-		Args: []string{"-d", "-c", filepath.Join(server.dir, "etc")}, Env: []string{postfixLibraries(root)},
+		Args: []string{"-d", "-e", postfixLifetime, "-c", filepath.Join(server.dir, "etc")}, Env: []string{postfixLibraries(root)},
 	}
-	server.ready = func(ctx context.Context) error { return answersTCP(ctx, port) }
+	server.ready = func(ctx context.Context) error { return greets(ctx, p.Addr) }
 	return p, server.start(ctx)
+}
+
+// greets reads the greeting of an SMTP server: the port of Postfix is open before there is anybody to answer.
+func greets(ctx context.Context, addr string) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	deadline, _ := ctx.Deadline() // set above
+	if err := conn.SetDeadline(deadline); err != nil {
+		return err
+	}
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		return fmt.Errorf("read the greeting: %w", err)
+	}
+	if !strings.HasPrefix(line, "220 ") {
+		return fmt.Errorf("the greeting is %q", line)
+	}
+	return nil
 }
 
 // prepare makes what the scripts of the package and of "postfix start" would have made: configuration and queue.
@@ -119,7 +149,7 @@ func (p *Postfix) mainCF(root string, parameters map[string]string) []byte {
 		"config_directory":    filepath.Join(p.dir, "etc"), "meta_directory": filepath.Join(p.dir, "etc"),
 		"queue_directory": filepath.Join(p.dir, "queue"), "data_directory": filepath.Join(p.dir, "data"),
 		"daemon_directory": filepath.Join(root, "usr/lib/postfix/sbin"), "command_directory": filepath.Join(root, "usr/sbin"),
-		"shlib_directory": filepath.Join(root, "usr/lib/postfix"), "import_environment": "LANG=C LD_LIBRARY_PATH",
+		"shlib_directory": filepath.Join(root, "usr/lib/postfix"), "import_environment": "MAIL_CONFIG LANG=C LD_LIBRARY_PATH",
 		"mail_owner": postfixOwner, "setgid_group": postfixGroup,
 		"maillog_file": p.log, "maillog_file_prefixes": filepath.Dir(p.log),
 		"inet_protocols": "ipv4", "mynetworks": "127.0.0.0/8", "myhostname": "relay.example",
