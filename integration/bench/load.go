@@ -112,6 +112,19 @@ func (c *client) quit() error {
 // from there to the last reply. Its error tells those of all connections.
 func sendAll(ctx context.Context, addr string, connections, rounds int, m message) (time.Duration, error) {
 	size := m.size()
+	return together(ctx, addr, connections, func(c *client) error {
+		for range rounds {
+			if _, err := c.send(m, size); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// together calls f for each of so many connections at once, and returns the time from there to the last return. Its
+// error tells those of all connections.
+func together(ctx context.Context, addr string, connections int, f func(*client) error) (time.Duration, error) {
 	clients := make([]*client, 0, connections)
 	defer func() {
 		for _, c := range clients {
@@ -129,14 +142,7 @@ func sendAll(ctx context.Context, addr string, connections, rounds int, m messag
 	begun := time.Now()
 	var wg sync.WaitGroup
 	for i, c := range clients {
-		wg.Go(func() {
-			for range rounds {
-				if _, err := c.send(m, size); err != nil {
-					errs[i] = err
-					return
-				}
-			}
-		})
+		wg.Go(func() { errs[i] = f(c) })
 	}
 	wg.Wait()
 	took := time.Since(begun)

@@ -18,10 +18,11 @@ const (
 	exitUsage  = 2
 )
 
-const usage = `usage: bench memory|speed [flags]
+const usage = `usage: bench memory|speed|engine [flags]
 
 memory  peak resident memory of lsmtpd under the loads of the memory promise
 speed   octets and small mails a second, as ratios to a ceiling
+engine  the SMTP engine alone, as ratios to go-smtp's server
 `
 
 func main() {
@@ -33,7 +34,9 @@ func main() {
 
 // run executes the command line and returns the exit code.
 func run(ctx context.Context, args []string, out, diag io.Writer) int {
-	commands := map[string]func(context.Context, []string, io.Writer, io.Writer) error{"memory": memory, "speed": speed}
+	commands := map[string]func(context.Context, []string, io.Writer, io.Writer) error{
+		"memory": memory, "speed": speed, "engine": engine, "server": server,
+	}
 	if len(args) == 0 || commands[args[0]] == nil {
 		fmt.Fprint(diag, usage)
 		return exitUsage
