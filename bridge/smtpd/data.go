@@ -67,37 +67,80 @@ func (d *dots) resume() byte {
 // The first octet is content.
 func (d *dots) run(p []byte) int {
 	hadCR := d.state == afterCR
-	pairs := 0 // CRLFs whose CR is in p
-	end := len(p)
 	d.state = inLine
-	for i := 0; ; {
-		lf := bytes.IndexByte(p[i:], '\n')
-		if lf < 0 {
-			break
-		}
-		lf += i
-		i = lf + 1
+	l := lines{p: p, stretches: true}
+	for l.next() {
 		switch {
-		case lf > 0 && p[lf-1] == '\r':
-			pairs++
-		case lf > 0 || !hadCR:
+		case l.ended:
+			l.pairs++
+		case l.at == 1 && hadCR: // its CR was the octet before p
+		default:
 			d.bare = true
 			continue
 		}
-		if i == len(p) || p[i] == '.' {
-			end = i
+		if l.at == len(p) || p[l.at] == '.' {
 			d.state = lineStart
 			break
 		}
 	}
-	if end == len(p) && p[end-1] == '\r' {
-		d.state = afterCR
-		pairs++ // or not: the next octet tells
+	if d.state == inLine {
+		l.at = len(p)
+		if p[l.at-1] == '\r' {
+			d.state = afterCR
+			l.pairs++ // or not: the next octet tells
+		}
 	}
-	if hadCR && p[0] != '\n' || !d.bare && bytes.Count(p[:end], []byte{'\r'}) != pairs {
+	if hadCR && p[0] != '\n' || !d.bare && bytes.Count(p[:l.at], []byte{'\r'}) != l.pairs {
 		d.bare = true
 	}
-	return end
+	return l.at
+}
+
+// lines finds the ends of lines.
+type lines struct {
+	p         []byte
+	at        int  // behind the last LF found
+	ended     bool // it follows a CR of p
+	pairs     int  // CRLFs counted by the caller, or passed in a stretch
+	stretches bool // whether to look for them
+}
+
+// next finds the next LF. On the way it passes lines of equal length, as base64
+// has them, faster than one by one, up to the last of them or to one that
+// begins with a dot.
+func (l *lines) next() bool {
+	lf := bytes.IndexByte(l.p[l.at:], '\n')
+	if lf < 0 {
+		return false
+	}
+	stride := lf + 1
+	l.at += stride
+	l.ended = l.at > 1 && l.p[l.at-2] == '\r'
+	if l.ended && l.stretches && stride > 1 {
+		l.stretch(stride)
+	}
+	return true
+}
+
+// leastStretch is the fewest lines of equal length that are worth it.
+const leastStretch = 4
+
+// stretch passes lines of stride octets.
+func (l *lines) stretch(stride int) {
+	at := l.at
+	for at+stride <= len(l.p) && l.p[at] != '.' && l.p[at+stride-2] == '\r' && l.p[at+stride-1] == '\n' {
+		at += stride
+	}
+	n := (at - l.at) / stride
+	if n < leastStretch {
+		return
+	}
+	if bytes.Count(l.p[l.at:at], []byte{'\n'}) != n {
+		l.stretches = false // an LF stands within a line: one by one then, and no looking twice
+		return
+	}
+	l.at = at
+	l.pairs += n
 }
 
 // dotReader is the message of DATA.
