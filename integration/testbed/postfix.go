@@ -137,10 +137,11 @@ func (p *Postfix) prepare(root string, parameters map[string]string) error {
 			return err
 		}
 	}
-	etc := filepath.Join(p.dir, "etc")
+	// A main.cf younger than two seconds may be half written, Postfix thinks, and waits.
+	mainCF, written := filepath.Join(p.dir, "etc", "main.cf"), time.Now().Add(-time.Minute)
 	return errors.Join(
-		os.WriteFile(filepath.Join(etc, "main.cf"), p.mainCF(root, parameters), 0o644),
-		os.WriteFile(filepath.Join(etc, "master.cf"), []byte(p.Addr+masterCF), 0o644))
+		os.WriteFile(mainCF, p.mainCF(root, parameters), 0o644), os.Chtimes(mainCF, written, written),
+		os.WriteFile(filepath.Join(p.dir, "etc", "master.cf"), []byte(p.Addr+masterCF), 0o644))
 }
 
 func (p *Postfix) mainCF(root string, parameters map[string]string) []byte {
