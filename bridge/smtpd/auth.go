@@ -2,10 +2,12 @@ package smtpd
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
@@ -18,6 +20,9 @@ var (
 	errNoVerdict  = errors.New("the password could not be checked")
 	errNoResponse = errors.New("no response")
 )
+
+// checkTimeout bounds the check of a password, which waits for its turn when many guess.
+const checkTimeout = 30 * time.Second
 
 // offersAuth reports whether AUTH can be used.
 func (s *session) offersAuth() bool {
@@ -61,7 +66,9 @@ func (s *session) mechanism(name string, user *string) sasl.Server {
 			return ErrCredentials // nobody may act for others
 		}
 		*user = name
-		err := s.server.cfg.Users.Check(s.ctx, name, password)
+		ctx, cancel := context.WithTimeout(s.ctx, checkTimeout)
+		defer cancel()
+		err := s.server.cfg.Users.Check(ctx, name, password)
 		if err != nil && !errors.Is(err, ErrCredentials) {
 			err = fmt.Errorf("%w: %w", errNoVerdict, err)
 		}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // errAbandoned reports that a command ended a message by BDAT: RSET, QUIT, a greeting. session.pending is that command.
@@ -40,19 +41,31 @@ func (r *chunkReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// next acknowledges a chunk, and waits for the next one.
+// next acknowledges a chunk, and waits for the next one. The wait counts for the
+// pace of the message, and a chunk without octets as a command without a message.
 func (r *chunkReader) next() error {
 	r.s.reply(250, "2.0.0", "continue")
 	for {
+		begun := time.Now()
 		c, err := r.s.command()
 		if err != nil {
 			return err
+		}
+		if r.s.conn.pace.add(&r.s.server.cfg, 0, time.Since(begun)) {
+			return errTooSlow
 		}
 		switch c.verb {
 		case "BDAT":
 			r.remaining, r.last, err = parseChunk(c.arg)
 			if err != nil {
 				r.s.pending = &c // it ends the session
+				return errAbandoned
+			}
+			if r.remaining == 0 && !r.last {
+				r.s.commands++
+				r.s.limit()
+			}
+			if r.s.closing != open {
 				return errAbandoned
 			}
 			return nil

@@ -19,6 +19,8 @@ const (
 
 	// smallWindow is what a session that waits for a command reads ahead.
 	smallWindow = 1 << 10
+	// smallReplies is the room for replies that an idle session keeps.
+	smallReplies = 1 << 10
 	// window is what it reads ahead of a longer line, or of a message for a reader with a small buffer.
 	window = 64 << 10
 	// directRead is the least room into which the octets of a message are read without a window.
@@ -264,7 +266,9 @@ func (c *conn) flush() error {
 	if _, c.broken = c.rw.Write(c.out); c.broken == nil {
 		c.promises = c.promises[:0]
 	}
-	c.out = c.out[:0]
+	if c.out = c.out[:0]; cap(c.out) > smallReplies {
+		c.out = nil
+	}
 	return c.broken
 }
 

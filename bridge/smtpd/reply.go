@@ -12,6 +12,9 @@ import (
 // maxReplyText bounds the text of a reply line: RFC 5321 §4.5.3.1.5 has 512 octets for all of the line.
 const maxReplyText = 480
 
+// maxReplies is how much is gathered of the replies to a group of commands, octets.
+const maxReplies = 16 << 10
+
 // Replies to commands that cannot be carried out (RFC 5321 §4.2.4 and §4.3.2, codes of RFC 3463).
 var (
 	errUnknown    = reply(500, 5, 5, 1, "command not known")
@@ -48,6 +51,9 @@ func (s *session) reply(code int, enhanced, text string) {
 		out = append(appendText(out, line, s.mail != nil && s.mail.UTF8), "\r\n"...)
 	}
 	s.conn.out = out
+	if len(out) > maxReplies {
+		_ = s.conn.flush() // the next read returns its error
+	}
 }
 
 // appendText appends text as a reply can carry it (RFC 5321 §4.2, RFC 6531 §3.7.4.2).

@@ -21,7 +21,7 @@ func (s *session) xclient(c command) error {
 	case c.arg == "":
 		return reply(501, 5, 5, 4, "want XCLIENT ATTRIBUTE=VALUE ...")
 	}
-	next := client{address: s.address, user: s.user}
+	next := client{address: s.address, user: s.user, proto: s.proto}
 	for _, field := range strings.Fields(c.arg) {
 		name, value, ok := strings.Cut(field, "=")
 		value, err := parseXtext(value)
