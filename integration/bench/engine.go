@@ -135,26 +135,28 @@ func (o *engineOptions) measure(ctx context.Context, cpu, number int, l load) (m
 	}
 	for range o.rounds {
 		for _, kind := range kinds {
-			if err := m[kind].add(ctx, servers[kind], l); err != nil {
-				return m, fmt.Errorf("%s: %w; its log ends\n%s", kind, err, servers[kind].log)
+			s := servers[kind]
+			err := m[kind].add(s.child, l.amount, func() (time.Duration, error) { return saySeveral(ctx, s.addr, l.connections, l.script) })
+			if err != nil {
+				return m, fmt.Errorf("%s: %w; its log ends\n%s", kind, err, s.log)
 			}
 		}
 	}
 	return m, nil
 }
 
-// add measures one round.
-func (m *measurement) add(ctx context.Context, s *serverChild, l load) error {
-	before, err := s.processorTime()
+// add measures one round, which takes the time that send returns for an amount.
+func (m *measurement) add(server *child, amount float64, send func() (time.Duration, error)) error {
+	before, err := server.processorTime()
 	if err != nil {
 		return err
 	}
-	took, err := saySeveral(ctx, s.addr, l.connections, l.script)
+	took, err := send()
 	if err != nil {
 		return err
 	}
-	after, err := s.processorTime()
-	m.rates = append(m.rates, l.amount/took.Seconds())
-	m.costs = append(m.costs, float64(after-before)/float64(time.Microsecond)/l.amount)
+	after, err := server.processorTime()
+	m.rates = append(m.rates, amount/took.Seconds())
+	m.costs = append(m.costs, float64(after-before)/float64(time.Microsecond)/amount)
 	return err
 }

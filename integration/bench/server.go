@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -36,7 +37,7 @@ import (
 // it receives. It says where it listens, and ends with ctx.
 func server(ctx context.Context, args []string, out, diag io.Writer) (err error) {
 	flags := flag.NewFlagSet("server", flag.ContinueOnError)
-	kind := flags.String("kind", "lsmtpd", "lsmtpd, go-smtp, or sink")
+	kind := flags.String("kind", "lsmtpd", "lsmtpd, go-smtp, hash, or sink")
 	secure := flags.Bool("tls", false, "listen with implicit TLS (lsmtpd only)")
 	sunk := flags.Int("load", 0, "what a sink is sent: the number of a load of engine")
 	octets := flags.Int64("octets", 0, "size of large mails")
@@ -70,9 +71,11 @@ func server(ctx context.Context, args []string, out, diag io.Writer) (err error)
 		return serveEngine(ctx, *secure, say)
 	case "go-smtp":
 		return serveGoSMTP(ctx, say)
+	case "hash":
+		return serveEach(ctx, hash, say)
 	case "sink":
 		if loads := engineLoads(*octets); *sunk >= 0 && *sunk < len(loads) {
-			return serveSink(ctx, loads[*sunk].script, say)
+			return serveEach(ctx, func(c net.Conn) error { return sink(c, loads[*sunk].script) }, say)
 		}
 	}
 	return usageError{fmt.Errorf("server: there is no %s %d", *kind, *sunk)}
@@ -253,9 +256,8 @@ func serveGoSMTP(ctx context.Context, say func(net.Addr)) error {
 	return nil
 }
 
-// serveSink reads what a client says by the script, whatever it is, and replies what the script wants: no server can
-// do less.
-func serveSink(ctx context.Context, s script, say func(net.Addr)) error {
+// serveEach serves connections by a function until ctx ends.
+func serveEach(ctx context.Context, serve func(net.Conn) error, say func(net.Addr)) error {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -275,11 +277,23 @@ func serveSink(ctx context.Context, s script, say func(net.Addr)) error {
 		wg.Go(func() {
 			defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 			defer conn.Close()
-			_ = sink(conn, s) // the client sees that it is cut off
+			_ = serve(conn) // the client sees that it is cut off
 		})
 	}
 }
 
+// hash replies with the SHA-256 of what comes.
+func hash(conn net.Conn) error {
+	h := sha256.New()
+	// A struct of the reader alone: the connection must not be given a buffer of its own choice.
+	if _, err := io.CopyBuffer(h, struct{ io.Reader }{conn}, make([]byte, readBuffer)); err != nil {
+		return err
+	}
+	_, err := conn.Write(h.Sum(nil))
+	return err
+}
+
+// sink reads what a client says by the script, whatever it is, and replies what the script wants: no server can do less.
 func sink(conn net.Conn, s script) error {
 	in := bufio.NewReader(conn)
 	if _, err := io.WriteString(conn, "220 sink\r\n"); err != nil {

@@ -46,6 +46,7 @@ func TestPostfix(t *testing.T) {
 		{"SMTP", "smtp:" + bracketed(t, b.smtp), false, "ESMTP"},
 		{"SMTP with STARTTLS", "smtp:" + bracketed(t, b.smtp), true, "ESMTPS"},
 		{"LMTP", "lmtp:inet:" + b.lmtp, false, "LMTP"},
+		{"LMTP with STARTTLS", "lmtp:inet:" + b.lmtp, true, "LMTPS"},
 		{"LMTP on a unix socket", "lmtp:unix:" + b.socket, false, "LMTP"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
