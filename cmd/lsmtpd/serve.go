@@ -55,11 +55,14 @@ func (l *loader) ready(c *console) (*settings, *slog.Logger, error) {
 	return s, log, nil
 }
 
-// warnExposed warns of listeners that others can reach and that take mail for anybody.
+// warnExposed warns of listeners that others can reach and that take mail from anybody for anybody.
 func warnExposed(s *settings, log *slog.Logger) {
+	if len(s.smtp.allow) > 0 || s.smtp.auth.required {
+		return
+	}
 	for _, e := range s.smtp.listen {
 		if !e.Loopback() {
-			log.Warn("this listener takes mail from whoever can reach it, for any recipient", "endpoint", e.String())
+			log.Warn("this listener takes mail from whoever can reach it, for any recipient; set smtp.allow or smtp.auth.required", "endpoint", e.String())
 		}
 	}
 }
