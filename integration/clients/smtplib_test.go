@@ -72,18 +72,18 @@ func TestSMTPLib(t *testing.T) {
 func TestSMTPLibAuth(t *testing.T) {
 	b := serve(t, settings{"smtp.auth.users_file": usersFile(t), "smtp.auth.required": "true"})
 	m := report(100_000)
-	m.CAFile, m.User, m.Password = testbed.TestCerts(t).CA, user, password
+	m.CAFile, m.User, m.Password = testbed.TestCerts(t).CA, asciiUser, asciiPassword
 	got := b.bySMTPLib(t, b.smtp, m)
 	wantEnvelope(t, got, "ESMTPSA", recipients...)
-	if got.Envelope.AuthenticatedAs == nil || *got.Envelope.AuthenticatedAs != user {
-		t.Errorf("authenticated as %v, want %s", got.Envelope.AuthenticatedAs, user)
+	if got.Envelope.AuthenticatedAs == nil || *got.Envelope.AuthenticatedAs != asciiUser {
+		t.Errorf("authenticated as %v, want %s", got.Envelope.AuthenticatedAs, asciiUser)
 	}
 	for _, refused := range []struct {
 		name, user, password string
 		code                 int
 	}{
-		{"wrong password", user, "guess", 535},
-		{"unknown user", "nobody@example.org", password, 535},
+		{"wrong password", asciiUser, "guess", 535},
+		{"unknown user", "nobody@example.org", asciiPassword, 535},
 		{"none", "", "", 530},
 	} {
 		t.Run(refused.name, func(t *testing.T) {

@@ -10,15 +10,15 @@ import (
 	"lsmtpd/integration/testbed"
 )
 
-// TestSMTPSource has Postfix's load generator send over several sessions at a time, and counts.
+// TestSMTPSource has Postfix's load generator, which says HELO, send over several sessions at a time, and counts.
 func TestSMTPSource(t *testing.T) {
 	b := serve(t, nil)
 	for _, way := range []struct {
 		name, protocol string
 		to             []string
 	}{
-		{"SMTP", "ESMTP", []string{"inet:" + b.smtp}},
-		{"SMTP on connections that are kept", "ESMTP", []string{"-d", "inet:" + b.smtp}},
+		{"SMTP", "SMTP", []string{"inet:" + b.smtp}},
+		{"SMTP on connections that are kept", "SMTP", []string{"-d", "inet:" + b.smtp}},
 		{"LMTP", "LMTP", []string{"-L", "inet:" + b.lmtp}},
 		{"LMTP on a unix socket", "LMTP", []string{"-L", "unix:" + b.socket}},
 	} {
