@@ -66,7 +66,7 @@ func TestSummary(t *testing.T) {
 	}
 }
 
-func TestParsePeak(t *testing.T) {
+func TestParseStatus(t *testing.T) {
 	for _, c := range []struct {
 		name, status string
 		want         int64
@@ -78,9 +78,9 @@ func TestParsePeak(t *testing.T) {
 		{"no number", "VmHWM:\t many kB\n", 0, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := parsePeak([]byte(c.status))
+			got, err := parseStatus([]byte(c.status), "VmHWM:")
 			if got != c.want || (err != nil) != c.fails {
-				t.Errorf("parsePeak(%q): got %d, error %v; want %d, an error: %v", c.status, got, err, c.want, c.fails)
+				t.Errorf("parseStatus(%q): got %d, error %v; want %d, an error: %v", c.status, got, err, c.want, c.fails)
 			}
 		})
 	}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -93,27 +92,32 @@ func (c *child) until(ctx context.Context, what string, condition func() bool) e
 }
 
 // peak is the largest resident set that the process has had, in octets. The process must be running.
-func (c *child) peak() (int64, error) {
+func (c *child) peak() (int64, error) { return c.status("VmHWM:") }
+
+// resident is the resident set of the process, in octets. The process must be running.
+func (c *child) resident() (int64, error) { return c.status("VmRSS:") }
+
+func (c *child) status(field string) (int64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.cmd.Process.Pid))
 	if err != nil {
-		return 0, fmt.Errorf("peak memory of %s: %w", c.name, err)
+		return 0, fmt.Errorf("memory of %s: %w", c.name, err)
 	}
-	peak, err := parsePeak(status)
+	octets, err := parseStatus(status, field)
 	if err != nil {
-		return 0, fmt.Errorf("peak memory of %s: %w", c.name, err)
+		return 0, fmt.Errorf("memory of %s: %w", c.name, err)
 	}
-	return peak, nil
+	return octets, nil
 }
 
-// parsePeak reads VmHWM of proc_pid_status(5), in octets. A process that has ended has none.
-func parsePeak(status []byte) (int64, error) {
+// parseStatus reads a size in proc_pid_status(5), in octets. A process that has ended has none.
+func parseStatus(status []byte, field string) (int64, error) {
 	for lines := bufio.NewScanner(bytes.NewReader(status)); lines.Scan(); {
-		if f := strings.Fields(lines.Text()); len(f) == 3 && f[0] == "VmHWM:" && f[2] == "kB" {
+		if f := strings.Fields(lines.Text()); len(f) == 3 && f[0] == field && f[2] == "kB" {
 			n, err := strconv.ParseInt(f[1], 10, 64)
 			return n << 10, err
 		}
 	}
-	return 0, errors.New("no VmHWM in kB in its status")
+	return 0, fmt.Errorf("no %s in kB in its status", field)
 }
 
 // tailLog keeps the beginning and the end of what a process writes. It is safe for concurrent use.

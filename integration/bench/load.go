@@ -38,6 +38,11 @@ func dial(ctx context.Context, addr string) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newClient(ctx, conn)
+}
+
+// newClient says EHLO on a connection, which it owns from now on.
+func newClient(ctx context.Context, conn net.Conn) (*client, error) {
 	c := &client{conn: conn, replies: textproto.NewReader(bufio.NewReader(conn)), out: bufio.NewWriterSize(conn, writeBuffer)}
 	c.forget = context.AfterFunc(ctx, func() { _ = conn.Close() })
 	if err := c.greet(); err != nil {
@@ -94,6 +99,56 @@ func (c *client) send(m message, size int64) (string, error) {
 	return text, nil
 }
 
+// chunkOctets is the size of the chunks that sendChunks sends.
+const chunkOctets = 1 << 20
+
+// sendChunks is send by BDAT (RFC 3030), a chunk after the other without waiting for replies. The message must write
+// less than a chunk at a time.
+func (c *client) sendChunks(m message, size int64) (string, error) {
+	fmt.Fprintf(c.out, "MAIL FROM:<a@example.org> SIZE=%d\r\nRCPT TO:<in@example.com>\r\n", size)
+	for _, command := range []string{"MAIL", "RCPT"} {
+		if _, err := c.reply(250, replyTimeout); err != nil {
+			return "", fmt.Errorf("%s: %w", command, err)
+		}
+	}
+	if err := c.conn.SetDeadline(time.Now().Add(bodyTimeout)); err != nil {
+		return "", err
+	}
+	chunks := (size + chunkOctets - 1) / chunkOctets
+	heard := make(chan error, 1)
+	go func() {
+		for range chunks {
+			if _, _, err := c.replies.ReadResponse(250); err != nil {
+				_ = c.conn.SetDeadline(time.Now()) // there is no use in going on
+				heard <- fmt.Errorf("BDAT: %w", err)
+				return
+			}
+		}
+		heard <- nil
+	}()
+	w := bufio.NewWriterSize(chunker{c.conn}, chunkOctets)
+	m(w)
+	if err := errors.Join(w.Flush(), <-heard); err != nil {
+		return "", err
+	}
+	fmt.Fprint(c.out, "BDAT 0 LAST\r\n")
+	text, err := c.reply(250, endTimeout)
+	if err != nil {
+		return "", fmt.Errorf("end of BDAT: %w", err)
+	}
+	return text, nil
+}
+
+// chunker makes a chunk of each write.
+type chunker struct{ w io.Writer }
+
+func (c chunker) Write(p []byte) (int, error) {
+	if _, err := fmt.Fprintf(c.w, "BDAT %d\r\n", len(p)); err != nil {
+		return 0, err
+	}
+	return c.w.Write(p)
+}
+
 func (c *client) close() error {
 	if !c.forget() {
 		return nil // the end of the context closes it
@@ -125,6 +180,11 @@ func sendAll(ctx context.Context, addr string, connections, rounds int, m messag
 // together calls f for each of so many connections at once, and returns the time from there to the last return. Its
 // error tells those of all connections.
 func together(ctx context.Context, addr string, connections int, f func(*client) error) (time.Duration, error) {
+	return togetherBy(ctx, func(ctx context.Context) (*client, error) { return dial(ctx, addr) }, connections, f)
+}
+
+// togetherBy is together with connections of another kind.
+func togetherBy(ctx context.Context, dial func(context.Context) (*client, error), connections int, f func(*client) error) (time.Duration, error) {
 	clients := make([]*client, 0, connections)
 	defer func() {
 		for _, c := range clients {
@@ -132,7 +192,7 @@ func together(ctx context.Context, addr string, connections int, f func(*client)
 		}
 	}()
 	for i := range connections {
-		c, err := dial(ctx, addr)
+		c, err := dial(ctx)
 		if err != nil {
 			return 0, fmt.Errorf("connection %d of %d: %w", i+1, connections, err)
 		}

@@ -54,8 +54,8 @@ type bench struct {
 	end    func() error
 }
 
-// startBench starts a node, and lsmtpd with a store. The caller calls stop.
-func startBench(ctx context.Context, program string, s store, connections int) (*bench, error) {
+// startBench starts a node, and lsmtpd with a store. more is added to its environment. The caller calls stop.
+func startBench(ctx context.Context, program string, s store, connections int, more ...string) (*bench, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -79,7 +79,7 @@ func startBench(ctx context.Context, program string, s store, connections int) (
 	if s.accessKey != "" {
 		env = append(env, "LSMTPD_STORE_ACCESS_KEY="+s.accessKey, "LSMTPD_STORE_SECRET_KEY="+s.secretKey)
 	}
-	if b.lsmtpd, err = start("lsmtpd", program, []string{"serve"}, env); err != nil {
+	if b.lsmtpd, err = start("lsmtpd", program, []string{"serve"}, append(env, more...)); err != nil {
 		return nil, errors.Join(err, b.end())
 	}
 	if err := b.ready(ctx); err != nil {

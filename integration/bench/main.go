@@ -18,11 +18,12 @@ const (
 	exitUsage  = 2
 )
 
-const usage = `usage: bench memory|speed|engine [flags]
+const usage = `usage: bench memory|speed|engine|connections [flags]
 
-memory  peak resident memory of lsmtpd under the loads of the memory promise
-speed   octets and small mails a second, as ratios to a ceiling
-engine  the SMTP engine alone, as ratios to go-smtp's server
+memory       peak resident memory of lsmtpd under the loads of the memory promise
+speed        octets and small mails a second, as ratios to a ceiling and to another lsmtpd
+engine       the SMTP engine alone, as ratios to go-smtp's server
+connections  memory of idle connections, and mail beside them
 `
 
 func main() {
@@ -35,7 +36,8 @@ func main() {
 // run executes the command line and returns the exit code.
 func run(ctx context.Context, args []string, out, diag io.Writer) int {
 	commands := map[string]func(context.Context, []string, io.Writer, io.Writer) error{
-		"memory": memory, "speed": speed, "engine": engine, "server": server,
+		"memory": memory, "speed": speed, "engine": engine, "connections": connections,
+		"server": server, // for ourselves
 	}
 	if len(args) == 0 || commands[args[0]] == nil {
 		fmt.Fprint(diag, usage)

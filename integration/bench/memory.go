@@ -30,6 +30,7 @@ type scenario struct {
 	limit      int64 // octets
 	size       int64 // of what the message is made with, before it is scaled
 	message    func(size int64) message
+	chunks     bool // sent by BDAT
 }
 
 var longField = "X-Long: " + strings.Repeat("f", 890) + "\r\n"
@@ -37,15 +38,29 @@ var longField = "X-Long: " + strings.Repeat("f", 890) + "\r\n"
 // scenarios are the loads of the memory promise.
 func scenarios() []scenario {
 	return []scenario{
-		{"attachment", "one mail with a 500 MB attachment", 1, 64 * mib, 500 * mb, attachmentMessage},
-		{"attachments", "8 at once of 100 MB", 8, 128 * mib, 100 * mb, attachmentMessage},
-		{"parts", "64 at once of 100,000 parts", 64, 256 * mib, 100_000, partsMessage},
-		{"header", "64 at once of 50 MB of header, fields of 900 octets", 64, 256 * mib, 50 * mb,
-			func(n int64) message { return headerMessage(n, longField) }},
-		{"header-tiny", "64 at once of 50 MB of header, fields of 6 octets", 64, 256 * mib, 50 * mb,
-			func(n int64) message { return headerMessage(n, "a: b\r\n") }},
-		{"header-folded", "64 at once of 50 MB of header, one folded field", 64, 256 * mib, 50 * mb, foldedMessage},
-		{"nesting", "64 at once of 1,000 levels", 64, 256 * mib, 1000, nestedMessage},
+		{name: "attachment", what: "one mail with a 500 MB attachment", mails: 1, limit: 64 * mib, size: 500 * mb, message: attachmentMessage},
+		{name: "attachments", what: "8 at once of 100 MB", mails: 8, limit: 128 * mib, size: 100 * mb, message: attachmentMessage},
+		{name: "parts", what: "64 at once of 100,000 parts", mails: 64, limit: 256 * mib, size: 100_000, message: partsMessage},
+		{name: "header", what: "64 at once of 50 MB of header, fields of 900 octets", mails: 64, limit: 256 * mib, size: 50 * mb,
+			message: func(n int64) message { return headerMessage(n, longField) }},
+		{name: "header-tiny", what: "64 at once of 50 MB of header, fields of 6 octets", mails: 64, limit: 256 * mib, size: 50 * mb,
+			message: func(n int64) message { return headerMessage(n, "a: b\r\n") }},
+		{name: "header-folded", what: "64 at once of 50 MB of header, one folded field", mails: 64, limit: 256 * mib, size: 50 * mb, message: foldedMessage},
+		{name: "nesting", what: "64 at once of 1,000 levels", mails: 64, limit: 256 * mib, size: 1000, message: nestedMessage},
+	}
+}
+
+// hugeLimit is smtp.max_message_bytes for huge mail.
+const hugeLimit = "6GiB"
+
+// hugeScenarios are mails of 5 GB on the wire, declared by SIZE, and a small one to compare them with.
+func hugeScenarios() []scenario {
+	const attached = 5000 * mb / (lineOctets/3*4 + 2) * lineOctets
+	text := func(n int64) message { return smallMessage(int(n)) }
+	return []scenario{
+		{name: "small", what: "one mail of 2 KB", mails: 1, limit: 64 * mib, size: smallOctets, message: text},
+		{name: "huge", what: "one mail of 5 GB by DATA", mails: 1, limit: 64 * mib, size: attached, message: attachmentMessage},
+		{name: "huge-bdat", what: "one mail of 5 GB by BDAT", mails: 1, limit: 64 * mib, size: attached, message: attachmentMessage, chunks: true},
 	}
 }
 
@@ -53,6 +68,7 @@ func scenarios() []scenario {
 type memoryOptions struct {
 	scenario, store string
 	scale           float64
+	huge            bool
 	lsmtpd, minio   string // paths of programs; empty: built, found
 	s3              store
 }
@@ -60,9 +76,10 @@ type memoryOptions struct {
 func (o *memoryOptions) parse(args []string, diag io.Writer) error {
 	flags := flag.NewFlagSet("memory", flag.ContinueOnError)
 	var names []string
-	for _, s := range scenarios() {
+	for _, s := range slices.Concat(scenarios(), hugeScenarios()) {
 		names = append(names, s.name)
 	}
+	flags.BoolVar(&o.huge, "huge", false, "run mails of 5 GB instead, with a store that throws everything away")
 	flags.StringVar(&o.scenario, "scenario", "", "run this one only: "+strings.Join(names, ", "))
 	flags.StringVar(&o.store, "store", "both", "dir, s3 or both")
 	flags.Float64Var(&o.scale, "scale", 1, "make messages so many times as large, for a smoke run; then limits are not checked")
@@ -79,6 +96,8 @@ func (o *memoryOptions) parse(args []string, diag io.Writer) error {
 		return usageError{fmt.Errorf("--scenario: %q is none of %s", o.scenario, strings.Join(names, ", "))}
 	case !slices.Contains([]string{"dir", "s3", "both"}, o.store):
 		return usageError{fmt.Errorf("--store: %q is none of dir, s3, both", o.store)}
+	case o.scenario != "" && !slices.ContainsFunc(o.scenarios(), func(s scenario) bool { return s.name == o.scenario }):
+		return usageError{fmt.Errorf("--scenario: %q and --huge do not go together, or only together", o.scenario)}
 	case !(o.scale > 0 && o.scale <= 1):
 		return usageError{fmt.Errorf("--scale: %v is not above 0 and at most 1", o.scale)}
 	}
@@ -113,6 +132,9 @@ func memory(ctx context.Context, args []string, out, diag io.Writer) (err error)
 
 // stores are those to measure with. It says so when one has to be left out.
 func (o *memoryOptions) stores(out io.Writer) ([]string, error) {
+	if o.huge {
+		return []string{"null"}, nil
+	}
 	if o.store == "dir" {
 		return []string{"dir"}, nil
 	}
@@ -137,13 +159,13 @@ func (o *memoryOptions) run(ctx context.Context, dir string, stores []string, ou
 	fmt.Fprint(table, "scenario\tstore\tmails\tMB sent\ts\tpeak MiB\tlimit MiB\tratio\t\t\n")
 	begun := time.Now()
 	for _, kind := range stores {
-		for _, sc := range scenarios() {
+		for _, sc := range o.scenarios() {
 			if o.scenario != "" && o.scenario != sc.name {
 				continue
 			}
 			fmt.Fprintf(diag, "%s, %s ...\n", sc.what, kind)
 			m := sc.message(max(1, int64(math.Round(float64(sc.size)*o.scale))))
-			r, err := o.measure(ctx, filepath.Join(dir, kind+"-"+sc.name), kind, sc.mails, m)
+			r, err := o.measure(ctx, filepath.Join(dir, kind+"-"+sc.name), kind, sc, m)
 			if ctx.Err() != nil {
 				return errors.Join(context.Cause(ctx), table.Flush())
 			}
@@ -169,6 +191,14 @@ func (o *memoryOptions) run(ctx context.Context, dir string, stores []string, ou
 	return nil
 }
 
+// scenarios are those to choose from.
+func (o *memoryOptions) scenarios() []scenario {
+	if o.huge {
+		return hugeScenarios()
+	}
+	return scenarios()
+}
+
 func (o *memoryOptions) verdict(peak, limit int64) string {
 	switch {
 	case o.scale != 1:
@@ -187,34 +217,39 @@ type result struct {
 }
 
 // measure runs a fresh lsmtpd, with a fresh store below dir, sends it the mails at once and reads its peak memory.
-func (o *memoryOptions) measure(ctx context.Context, dir, kind string, mails int, m message) (r result, err error) {
+func (o *memoryOptions) measure(ctx context.Context, dir, kind string, sc scenario, m message) (r result, err error) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	s := directoryStore(dir)
-	switch {
-	case kind == "s3" && o.s3.url != "":
-		s = o.s3
-	case kind == "s3":
-		server, minio, startErr := startMinIO(ctx, o.minio, dir)
-		if startErr != nil {
-			return r, startErr
-		}
-		defer func() { err = errors.Join(err, server.stop()) }()
-		s = minio
+	s, endStore, err := o.startStore(ctx, dir, kind)
+	if err != nil {
+		return r, err
 	}
-	b, err := startBench(ctx, o.lsmtpd, s, mails)
+	defer func() { err = errors.Join(err, endStore()) }()
+	var more []string
+	if o.huge {
+		more = []string{"LSMTPD_SMTP_MAX_MESSAGE_BYTES=" + hugeLimit}
+	}
+	b, err := startBench(ctx, o.lsmtpd, s, sc.mails, more...)
 	if err != nil {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, b.stop()) }()
 	ctx, cancel := context.WithTimeout(ctx, scenarioTimeout)
 	defer cancel()
-	r.sent = int64(mails) * m.size()
-	r.took, err = sendAll(ctx, b.smtp, mails, 1, m)
+	size := m.size()
+	r.sent = int64(sc.mails) * size
+	r.took, err = together(ctx, b.smtp, sc.mails, func(c *client) (err error) {
+		if sc.chunks {
+			_, err = c.sendChunks(m, size)
+		} else {
+			_, err = c.send(m, size)
+		}
+		return err
+	})
 	if err == nil {
-		err = b.took(ctx, mails)
+		err = b.took(ctx, sc.mails)
 	}
 	if err != nil {
 		err = fmt.Errorf("%w\nthe log of lsmtpd ends\n%s", err, b.lsmtpd.log)
@@ -222,4 +257,23 @@ func (o *memoryOptions) measure(ctx context.Context, dir, kind string, mails int
 	peak, peakErr := b.lsmtpd.peak()
 	r.peak = peak
 	return r, errors.Join(err, peakErr)
+}
+
+// startStore starts the store of a kind, with what it keeps below dir. The caller calls end.
+func (o *memoryOptions) startStore(ctx context.Context, dir, kind string) (s store, end func() error, err error) {
+	nothing := func() error { return nil }
+	switch {
+	case kind == "null":
+		_, s, end, err = startNullS3(ctx)
+		return s, end, err
+	case kind == "s3" && o.s3.url != "":
+		return o.s3, nothing, nil
+	case kind == "s3":
+		server, s, err := startMinIO(ctx, o.minio, dir)
+		if err != nil {
+			return store{}, nil, err
+		}
+		return s, server.stop, nil
+	}
+	return directoryStore(dir), nothing, nil
 }
