@@ -34,18 +34,29 @@ const long = 20 * time.Second
 
 // bed is a Server in front of a scripted node and a directory store.
 type bed struct {
-	t      *testing.T
-	broker *devbroker.Broker
-	root   string
-	addr   string
-	stop   context.CancelFunc // begins the shutdown
-	force  context.CancelFunc
-	ended  chan struct{} // Run has returned
+	t       *testing.T
+	broker  *devbroker.Broker
+	root    string
+	addr    string
+	metrics *prometheus.Registry
+	stop    context.CancelFunc // begins the shutdown
+	force   context.CancelFunc
+	ended   chan struct{} // Run has returned
 }
 
 func newBed(t *testing.T, change func(*smtpd.Config)) *bed {
 	t.Helper()
-	b := &bed{t: t, root: t.TempDir(), ended: make(chan struct{})}
+	return newBedFor(t, func(c *smtpd.Config, _ *bridge.Config) {
+		if change != nil {
+			change(c)
+		}
+	})
+}
+
+// newBedFor lets both configurations be changed.
+func newBedFor(t *testing.T, change func(*smtpd.Config, *bridge.Config)) *bed {
+	t.Helper()
+	b := &bed{t: t, root: t.TempDir(), metrics: prometheus.NewRegistry(), ended: make(chan struct{})}
 	var raw string
 	b.broker, raw = devbroker.Start(t, devbroker.Config{})
 	u, err := publish.ParseURL(raw)
@@ -56,18 +67,17 @@ func newBed(t *testing.T, change func(*smtpd.Config)) *bed {
 	pc := publish.Config{ContainerID: "test", Logger: log}
 	pc.URLs = append(pc.URLs, u)
 	p := publish.New(pc)
-	br, err := bridge.New(bridge.Config{
+	bc := bridge.Config{
 		Hostname: "mx.example.com", Address: address, MaxMessageBytes: 1 << 20, MaxRecipients: 100,
 		OffloadThreshold: 64 << 10, MaxInlineBytes: 256 << 10, Limits: extract.Limits{MaxHeaderBytes: 1 << 20, MaxParts: 1000, MaxDepth: 100},
 		Memory: 64 << 20, Digest: true, SettleTimeout: long, MaxPublishBytes: 1 << 20,
-	}, p, objectstore.NewDir(b.root), prometheus.NewRegistry(), log)
-	if err != nil {
-		t.Fatal(err)
 	}
 	cfg := smtpd.Config{Listen: []smtpd.Endpoint{{Scheme: "smtp", Network: "tcp", Address: "127.0.0.1:0"}}, Hostname: "mx.example.com",
-		MaxMessageBytes: 1 << 20, MaxRecipients: 100, MaxConnections: 10, MaxConnectionsPerIP: 10, CommandTimeout: long, DataTimeout: long, ShutdownTimeout: long, Logger: log}
-	if change != nil {
-		change(&cfg)
+		MaxMessageBytes: 1 << 20, MaxRecipients: 100, MaxConnections: 10, MaxConnectionsPerIP: 10, CommandTimeout: long, DataTimeout: long, ShutdownTimeout: long, Logger: log, Registry: b.metrics}
+	change(&cfg, &bc)
+	br, err := bridge.New(bc, p, objectstore.NewDir(b.root), b.metrics, log)
+	if err != nil {
+		t.Fatal(err)
 	}
 	srv, err := smtpd.Listen(cfg, func(ctx context.Context, p bridge.Peer) smtpd.Session { return br.NewSession(ctx, p) })
 	if err != nil {
@@ -108,8 +118,10 @@ func (b *bed) dial() *client {
 	if err := nc.SetDeadline(time.Now().Add(long)); err != nil {
 		b.t.Fatal(err)
 	}
-	return &client{b.t, nc, bufio.NewReader(nc)}
+	return newClient(b.t, nc)
 }
+
+func newClient(t *testing.T, nc net.Conn) *client { return &client{t, nc, bufio.NewReader(nc)} }
 
 // write sends text as it is.
 func (c *client) write(text string) {
