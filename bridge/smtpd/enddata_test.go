@@ -71,8 +71,8 @@ func (b *bed) checkStored(name string, number int, want string) {
 	}
 	blob := list[number].Blobs["b1"]
 	sum := sha256.Sum256([]byte(want))
-	if blob.SHA256 != hex.EncodeToString(sum[:]) {
-		b.t.Errorf("%s: the blob has the digest %s, want %x", name, blob.SHA256, sum)
+	if blob.SHA256 == nil || *blob.SHA256 != hex.EncodeToString(sum[:]) {
+		b.t.Errorf("%s: the blob is %+v, want the digest %x", name, blob, sum)
 	}
 	for _, path := range b.files() {
 		if content, err := os.ReadFile(path); err == nil && string(content) == want {
@@ -111,7 +111,7 @@ func TestBareNewlinesRefused(t *testing.T) {
 func TestBareNewlinesByBDAT(t *testing.T) {
 	const header = "Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: binary\r\n\r\n"
 	const body = "a\n.\n\r.\r\r\n.\r\n..\r\n\x00.\r\n"
-	b := newBedFor(t, func(c *smtpd.Config, bc *bridge.Config) { bc.OffloadThreshold = 1 })
+	b := newBedFor(t, func(_ *smtpd.Config, bc *bridge.Config) { bc.OffloadThreshold = 1 })
 	c := b.dial()
 	c.begin("EHLO", "in@example.com")
 	c.write(fmt.Sprintf("BDAT %d LAST\r\n%s", len(header+body), header+body))
