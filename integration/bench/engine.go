@@ -8,6 +8,7 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 )
@@ -51,6 +52,7 @@ func engineLoads(octets int64) []load {
 type engineOptions struct {
 	octets  int64
 	rounds  int
+	only    string
 	profile string
 }
 
@@ -60,6 +62,7 @@ func engine(ctx context.Context, args []string, out, diag io.Writer) error {
 	flags := flag.NewFlagSet("engine", flag.ContinueOnError)
 	flags.Int64Var(&o.octets, "octets", engineOctets, "size of the large mail")
 	flags.IntVar(&o.rounds, "rounds", engineRounds, "how often each load is measured; the median is printed")
+	flags.StringVar(&o.only, "only", "", "only loads whose name contains this")
 	flags.StringVar(&o.profile, "profile", "", "write profiles of the servers' processor time into this folder")
 	if err := parse(flags, args, diag); err != nil {
 		return err
@@ -77,6 +80,9 @@ func engine(ctx context.Context, args []string, out, diag io.Writer) error {
 		return err
 	}
 	for i, l := range engineLoads(o.octets) {
+		if !strings.Contains(l.name, o.only) {
+			continue
+		}
 		fmt.Fprintf(diag, "%s on %d, %d times ...\n", l.name, l.connections, o.rounds)
 		m, err := o.measure(ctx, serverCPU, i, l)
 		if err != nil {

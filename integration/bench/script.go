@@ -81,15 +81,6 @@ func (c *client) hear(st step, rounds int) error {
 	return nil
 }
 
-// octets is the length of all that is sent.
-func (s script) octets() int64 {
-	var n int64
-	for _, st := range s {
-		n += int64(len(st.send)) * int64(st.rounds)
-	}
-	return n
-}
-
 // saySeveral says the script on so many connections at once, and returns the time from there to the last reply.
 func saySeveral(ctx context.Context, addr string, connections int, s script) (time.Duration, error) {
 	return together(ctx, addr, connections, func(c *client) error { return c.say(s) })
