@@ -20,7 +20,7 @@ func debianUnpacked(ctx context.Context, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	root, err := installed(ctx, "debian-"+release+"-"+name, func(ctx context.Context, dir string) error {
+	root, err := installed(ctx, release+"-"+name, func(ctx context.Context, dir string) error {
 		state, err := os.MkdirTemp("", "lsmtpd-testbed-apt-*")
 		if err != nil {
 			return err
@@ -85,22 +85,26 @@ func dropSetuid(root string) error {
 	})
 }
 
-// debianRelease returns the number of the release, as 12.
+// debianRelease returns the name and the number of the release, as debian-12, or ubuntu-24.04, which is as good.
 func debianRelease() (string, error) {
 	f, err := os.Open("/etc/os-release")
 	if err != nil {
-		return "", fmt.Errorf("this is no Debian: %w", err)
+		return "", fmt.Errorf("which Debian this is cannot be told: %w", err)
 	}
 	defer f.Close()
 	fields := map[string]string{}
-	for lines := bufio.NewScanner(f); lines.Scan(); {
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
 		name, value, _ := strings.Cut(lines.Text(), "=")
 		fields[name] = strings.Trim(value, `"`)
 	}
-	if fields["ID"] != "debian" || fields["VERSION_ID"] == "" {
-		return "", fmt.Errorf("this is %s %s, not a release of Debian, whose packages are needed", fields["ID"], fields["VERSION_ID"])
+	if err := lines.Err(); err != nil {
+		return "", fmt.Errorf("read which Debian this is: %w", err)
 	}
-	return fields["VERSION_ID"], nil
+	if id := fields["ID"]; id != "debian" && id != "ubuntu" || fields["VERSION_ID"] == "" {
+		return "", fmt.Errorf("this is %q %q, not a release of Debian, whose packages are needed", id, fields["VERSION_ID"])
+	}
+	return fields["ID"] + "-" + fields["VERSION_ID"], nil
 }
 
 // libraryPath is the environment in which programs below root find the libraries that were unpacked there, in the

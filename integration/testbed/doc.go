@@ -1,8 +1,8 @@
 // Package testbed gets, starts and ends the real servers and the independent clients that the integration tests
 // and benchmarks of lsmtpd work with: the AMQP 1.0 brokers Apache ActiveMQ Artemis and Apache Qpid Broker-J, the
-// S3 server MinIO, the consumers Qpid JMS, rhea and Qpid Proton, and the SMTP clients smtplib and swaks. All of them
-// run as plain processes on loopback; no container engine is needed. Importing the package starts nothing, and only
-// tests import it.
+// S3 server MinIO, the consumers Qpid JMS, rhea and Qpid Proton, the SMTP clients smtplib, swaks and nodemailer, and
+// Postfix and Exim as relays. All of them run as plain processes on loopback; no container engine is needed. Importing
+// the package starts nothing, and only tests import it.
 //
 // # Use
 //
@@ -41,16 +41,18 @@
 // # What is installed
 //
 // What is missing is installed by name with the ordinary clients: mvn (Artemis, Broker-J, Qpid JMS), go (MinIO),
-// npm (rhea) and, as root on Debian, apt-get (python3-qpid-proton, swaks). Needed beforehand are Java 17 with javac,
-// Maven, Node.js with npm, Python 3, tar and Go, each only for what is used. Everything but the Debian packages goes
-// into the cache folder, unpacked aside and then renamed, under a file lock: test binaries that start at the same
-// time, or an installation that was interrupted, do no harm. Building MinIO takes minutes and gigabytes of the Go
-// build cache once; TestInstall installs everything ahead of time.
+// npm (rhea, nodemailer) and apt-get: as root into the system (python3-qpid-proton, swaks), by anybody beside it (the
+// packages of Debian that would conflict or start a server: Postfix, Exim, and what they and swaks' TLS need). Needed
+// beforehand are Java 17 with javac, Maven, Node.js with npm, Python 3, tar and Go, each only for what is used.
+// Everything but what root installs goes into the cache folder, unpacked aside and then renamed, under a file lock: test
+// binaries that start at the same time, or an installation that was interrupted, do no harm. Building MinIO takes
+// minutes and gigabytes of the Go build cache once; TestInstall installs everything ahead of time.
 //
 // # Processes
 //
 // Every process has a process group of its own and is ended by its own process id when its test or the test binary
 // ends, whether that passed, failed or panicked. On Linux the kernel kills it also when the test binary itself is
-// killed; the data folder then left behind is removed by the next test binary. Ports are chosen below the range of
+// killed, except Postfix, which then ends by itself within half an hour; the data folder left behind is removed by the
+// next test binary. Postfix alone needs root to run. Ports are chosen below the range of
 // outgoing connections, so that a stopped server finds its port free when it starts again.
 package testbed

@@ -31,7 +31,7 @@ const eximStandIn = "uucp"
 func NewExim(t testing.TB, addr string, options ...string) *Exim {
 	t.Helper()
 	needMain(t)
-	e, err := newExim(t.Context(), addr, options)
+	e, err := newExim(addr, options)
 	if err != nil {
 		unavailable(t, "Exim", err)
 	}
@@ -46,7 +46,7 @@ func NewExim(t testing.TB, addr string, options ...string) *Exim {
 	return e
 }
 
-func newExim(ctx context.Context, addr string, options []string) (*Exim, error) {
+func newExim(addr string, options []string) (*Exim, error) {
 	host, port, ok := strings.Cut(addr, ":")
 	if !ok {
 		return nil, fmt.Errorf("%q is not of the form HOST:PORT", addr)
@@ -176,30 +176,33 @@ func (e *Exim) contents(log string) string {
 // eximPackages are Exim, and a library that gives one process accounts that the system does not have.
 var eximPackages = []string{"exim4-daemon-light", "libnss-wrapper"}
 
-// installExim gets what NewExim needs.
-func installExim(ctx context.Context) error {
+// installExim returns the folders of eximPackages.
+func installExim(ctx context.Context) ([]string, error) {
+	var roots []string
 	for _, name := range eximPackages {
-		if _, err := debianUnpacked(ctx, name); err != nil {
-			return err
+		root, err := debianUnpacked(ctx, name)
+		if err != nil {
+			return nil, err
 		}
+		roots = append(roots, root)
 	}
-	return nil
+	return roots, nil
 }
 
 // reachableExim copies Exim to a folder of this run and returns it: Exim starts itself anew after it has dropped the
 // rights of root, and the home of root, where the cache may be, is closed to all others.
 func reachableExim(ctx context.Context) (string, error) {
+	roots, err := installExim(ctx)
+	if err != nil {
+		return "", err
+	}
 	dir, err := serverDir("exim-program")
 	if err != nil {
 		return "", err
 	}
-	for _, name := range eximPackages {
-		root, err := debianUnpacked(ctx, name)
-		if err != nil {
-			return "", err
-		}
+	for _, root := range roots {
 		if err := os.CopyFS(dir, os.DirFS(root)); err != nil {
-			return "", fmt.Errorf("copy %s: %w", name, err)
+			return "", fmt.Errorf("copy Exim: %w", err)
 		}
 	}
 	return dir, os.Chmod(dir, 0o711)

@@ -84,6 +84,11 @@ func parts(t *testing.T, message []byte) map[string]string {
 	}
 }
 
+func sendNodemailer(t testing.TB, addr string, m Mail) Sent {
+	t.Helper()
+	return SendNodemailer(t, addr, NodemailerOptions{}, m)[0]
+}
+
 func TestSMTPClients(t *testing.T) {
 	m := Mail{
 		From: "a@example.org", To: []string{"in@example.com", "b@example.com"}, Subject: "hello", Text: "one\n.two\nthree: ü\n",
@@ -124,7 +129,20 @@ func TestSMTPClients(t *testing.T) {
 			t.Errorf("the text is not in\n%.600s", server.message.Bytes())
 		}
 	})
-	for name, send := range map[string]func(testing.TB, string, Mail) Sent{"smtplib": SendSMTPLib, "swaks": SendSwaks} {
+	t.Run("nodemailer", func(t *testing.T) {
+		addr, server := listen(t)
+		sent := sendNodemailer(t, addr, m)
+		if sent.Code != 250 {
+			t.Fatalf("sent: %+v", sent)
+		}
+		got := parts(t, server.message.Bytes())["application/octet-stream"]
+		if got != sent.AttachmentSHA256 {
+			t.Errorf("SHA-256 of the file: got %q, want %q", got, sent.AttachmentSHA256)
+		}
+	})
+	for name, send := range map[string]func(testing.TB, string, Mail) Sent{
+		"smtplib": SendSMTPLib, "swaks": SendSwaks, "nodemailer": sendNodemailer,
+	} {
 		t.Run(name+" refused", func(t *testing.T) {
 			addr, _ := listen(t)
 			m := m

@@ -25,6 +25,7 @@ func TestInstall(t *testing.T) {
 	pathOf := func(install func(context.Context) (string, error)) func(context.Context) error {
 		return func(ctx context.Context) error { _, err := install(ctx); return err }
 	}
+	installExim := func(ctx context.Context) error { _, err := installExim(ctx); return err }
 	for name, install := range map[string]func(context.Context) error{
 		"Artemis": pathOf(installArtemis), "Broker-J": pathOf(installBrokerJ), "MinIO": pathOf(installMinIO),
 		"Qpid JMS": pathOf(installJMS), "rhea": pathOf(installRhea), "Qpid Proton": installProton, "swaks": installSwaks,
