@@ -53,6 +53,6 @@
 // Every process has a process group of its own and is ended by its own process id when its test or the test binary
 // ends, whether that passed, failed or panicked. On Linux the kernel kills it also when the test binary itself is
 // killed, except Postfix, which then ends by itself within half an hour; the data folder left behind is removed by the
-// next test binary. Postfix alone needs root to run. Ports are chosen below the range of
-// outgoing connections, so that a stopped server finds its port free when it starts again.
+// next test binary. Postfix alone needs root to run. Ports are chosen below the range of outgoing connections, so that
+// a stopped server finds its port free when it starts again.
 package testbed
