@@ -287,6 +287,9 @@ func checkReasons(list []*dialogue, reasons map[string]string) (problems []strin
 				continue
 			}
 			used[s.differ.reason] = true
+			if s.differ.want == s.text {
+				problems = append(problems, fmt.Sprintf("%s:%d: that is no difference", d.file, s.line))
+			}
 			if reasons[s.differ.reason] == "" {
 				problems = append(problems, fmt.Sprintf("%s:%d: no reason %q is in differences.txt", d.file, s.line, s.differ.reason))
 			}

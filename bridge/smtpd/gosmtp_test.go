@@ -162,11 +162,13 @@ func (gosmtpAuth) Auth(mechanism string) (sasl.Server, error) {
 	if mechanism != sasl.Plain {
 		return nil, smtp.ErrAuthUnknownMechanism
 	}
-	return sasl.NewPlainServer(func(_, user, password string) error {
-		if err := (alice{}).Check(context.Background(), user, password); err != nil {
+	return sasl.NewPlainServer(func(identity, user, password string) error {
+		switch err := (alice{}).Check(context.Background(), user, password); {
+		case errors.Is(err, smtpd.ErrCredentials) || identity != "" && identity != user:
 			return smtp.ErrAuthFailed
+		default:
+			return err // go-smtp makes 454 of it
 		}
-		return nil
 	}), nil
 }
 
