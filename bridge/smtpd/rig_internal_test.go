@@ -97,7 +97,7 @@ func (r *rig) dialFrom(scheme, from string) *dialogue {
 	ours, theirs := net.Pipe()
 	d := &dialogue{t: r.t, pipe: ours, conn: ours, r: bufio.NewReader(ours), written: make(chan struct{})}
 	close(d.written)
-	r.t.Cleanup(func() { ours.Close() })
+	r.t.Cleanup(func() { ours.Close(); <-d.written })
 	_ = ours.SetDeadline(time.Now().Add(bound))
 	r.serve(Endpoint{scheme, "tcp", "test"}, &peerConn{theirs, net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(from), 1025))})
 	return d
