@@ -75,7 +75,7 @@ func engine(ctx context.Context, args []string, out, diag io.Writer) error {
 		return err
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(table, "load\tconnections\tunit\tceiling\tgo-smtp\tlsmtpd\tratio\tpromised\tµs go-smtp\tµs lsmtpd\tratio\t\n")
+	fmt.Fprint(table, "load\tconnections\tunit\tceiling\tgo-smtp\tlsmtpd\tratio\tpromised\tµs ceiling\tµs go-smtp\tµs lsmtpd\tratio\t\n")
 	if err := keepTo(clientCPU); err != nil {
 		return err
 	}
@@ -89,8 +89,8 @@ func engine(ctx context.Context, args []string, out, diag io.Writer) error {
 			return errors.Join(fmt.Errorf("%s: %w", l.name, err), table.Flush())
 		}
 		ceiling, theirs, ours := m["sink"], m["go-smtp"], m["lsmtpd"]
-		fmt.Fprintf(table, "%s\t%d\t%s\t%.0f\t%.0f\t%.0f\t%.2f\t%.1f\t%.1f\t%.1f\t%.2f\t\n", l.name, l.connections, l.unit, ceiling.rate(), theirs.rate(), ours.rate(),
-			ours.rate()/theirs.rate(), l.target, theirs.cost(), ours.cost(), theirs.cost()/ours.cost())
+		fmt.Fprintf(table, "%s\t%d\t%s\t%.0f\t%.0f\t%.0f\t%.2f\t%.1f\t%.1f\t%.1f\t%.1f\t%.2f\t\n", l.name, l.connections, l.unit, ceiling.rate(), theirs.rate(), ours.rate(),
+			ours.rate()/theirs.rate(), l.target, ceiling.cost(), theirs.cost(), ours.cost(), theirs.cost()/ours.cost())
 	}
 	if err := table.Flush(); err != nil {
 		return err
