@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"runtime"
 	"strings"
@@ -15,6 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/emersion/go-smtp"
+
+	"lsmtpd/bridge"
 	"lsmtpd/bridge/smtpd"
 )
 
@@ -196,6 +200,75 @@ func TestInjectedBeforeTLS(t *testing.T) {
 	if m.Envelope.Helo != "client.example.org" || m.Envelope.MailFrom.Email != "a@example.org" || len(m.Envelope.RcptTo) != 1 || m.Envelope.Protocol != "ESMTPS" {
 		t.Errorf("published %+v", m.Envelope)
 	}
+}
+
+// More than is read ahead, sent with STARTTLS: the handshake fails over it, and nothing of it is carried out.
+func TestMuchInjectedBeforeTLS(t *testing.T) {
+	server, _ := tlsPair(t)
+	b := newBed(t, func(c *smtpd.Config) { c.TLS = server })
+	lines := b.dial().answers("EHLO client.example.org\r\nSTARTTLS\r\n" + strings.Repeat("NOOP\r\n", 20_000))
+	if last := lines[len(lines)-1]; count(lines, "250 2.0.0 ok") != 0 || strings.HasPrefix(last, "250") {
+		t.Errorf("answered %q", lines)
+	}
+}
+
+// Chunks without octets, and chunks of more than there can be, come to an end.
+func TestChunks(t *testing.T) {
+	for chunks, want := range map[string]string{
+		strings.Repeat("BDAT 0\r\n", 50_000):                                        "421 4.7.0",
+		strings.Repeat("BDAT 1\r\nx", 5000) + "NOOP now\r\nBDAT 0 LAST\r\nQUIT\r\n": "221 2.0.0",
+		"BDAT 9223372036854775807 LAST\r\n" + strings.Repeat("x", 3<<20):            "552 5.3.4",
+		"BDAT 9223372036854775808 LAST\r\n" + strings.Repeat("x", 3<<20):            "501 5.5.4",
+		"BDAT -1 LAST\r\n":  "501 5.5.4",
+		"BDAT 1 FIRST\r\nx": "501 5.5.4",
+		"BDAT\r\n":          "501 5.5.4",
+	} {
+		b := newBed(t, func(c *smtpd.Config) { c.MaxCommands, c.DrainBytes = 1000, 1<<20 })
+		lines := b.dial().answers("EHLO x\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<in@example.com>\r\n" + chunks)
+		if last := lines[len(lines)-1]; !strings.HasPrefix(last, want) {
+			t.Errorf("%.40q: the last of %d replies is %q, want %q", chunks, len(lines), last, want)
+		}
+	}
+}
+
+// A session whose Session has panicked tells its client, also one that is still sending; the others are served.
+func TestPanicInTheMiddle(t *testing.T) {
+	srv, err := smtpd.Listen(smtpd.Config{Listen: []smtpd.Endpoint{{Scheme: "smtp", Network: "tcp", Address: "127.0.0.1:0"}}, Logger: slog.New(slog.DiscardHandler)},
+		func(context.Context, bridge.Peer) smtpd.Session { return panicking{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- srv.Run(ctx, ctx) }()
+	defer func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	b := &bed{t: t, addr: srv.Addrs()[0].String()}
+	other := b.dial()
+	other.play(beginning...)
+	for _, body := range []string{"body\r\n", strings.Repeat(strings.Repeat("x", 98)+"\r\n", 20_000)} {
+		lines := b.dial().answers("EHLO x\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<in@example.com>\r\nDATA\r\n" + body)
+		if last := lines[len(lines)-1]; !strings.HasPrefix(last, "421 4.3.0") {
+			t.Errorf("%d octets sent: the last reply is %q, want 421 4.3.0", len(body), last)
+		}
+	}
+	other.play(line{"NOOP", "250"})
+}
+
+// panicking is a Session with a defect.
+type panicking struct{}
+
+func (panicking) Mail(string, *smtp.MailOptions) error { return nil }
+func (panicking) Rcpt(string, *smtp.RcptOptions) error { return nil }
+func (panicking) Reset()                               {}
+
+func (panicking) Deliver(_ context.Context, body io.Reader) (string, []error) {
+	_, _ = body.Read(make([]byte, 3))
+	panic("a defect")
 }
 
 // A client that has said all it will say hears what it has asked, and no more, in every phase.

@@ -85,14 +85,22 @@ func TestTimeouts(t *testing.T) {
 		{"BDAT, an octet a second", limitMinRate, minute, toBDAT, strings.Repeat("N", 400), time.Second, "421 4.4.2"},
 		{"a refused BDAT, nothing", limitDrainTimeout, 30 * time.Second, func(d *dialogue) { d.write("BDAT 100000 LAST\r\n") }, "", 0, "503 5.5.1"},
 	}
-	for _, tc := range tests {
-		t.Run(tc.name, func(t *testing.T) {
+	for i := range 2 * len(tests) {
+		tc, secure := tests[i/2], i%2 == 1
+		t.Run(fmt.Sprintf("%s, TLS %v", tc.name, secure), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
+				ca := newAuthority(t, "ca")
 				r := newRig(t, func(c *Config) {
 					limitedConfig(c)
+					c.TLS = &tls.Config{Certificates: []tls.Certificate{*ca.certificate("mx.example")}}
 					c.Users, c.AllowInsecureAuth = oneUser{}, true
 				})
-				d := r.dial("smtp").greeted(nil)
+				d := r.dial("smtp")
+				if secure {
+					d.greeted(ca.client(nil))
+				} else {
+					d.greeted(nil)
+				}
 				if tc.to != nil {
 					tc.to(d)
 				}
