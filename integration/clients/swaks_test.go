@@ -161,6 +161,15 @@ func TestSwaksXCLIENT(t *testing.T) {
 			t.Errorf("without XCLIENT the client is at %q, want 127.0.0.1", m.Envelope.ClientAddress)
 		}
 	})
+	t.Run("on a unix socket", func(t *testing.T) {
+		b := serve(t, settings{"smtp.xclient_from": "unix"})
+		lmtp := []string{"--protocol", "LMTP", "--socket", b.socket}
+		m, _ := b.wantAccepted(t, "LMTP", append([]string{"--xclient-addr", "IPV6:2001:db8::7"}, lmtp...)...)
+		if m.Envelope.ClientAddress != "2001:db8::7" {
+			t.Errorf("the client is at %q, want 2001:db8::7", m.Envelope.ClientAddress)
+		}
+		b.wantRefused(t, append(attributes, swaksAt(t, b.smtp)...)...)
+	})
 	t.Run("from another peer", func(t *testing.T) {
 		b := serve(t, settings{"smtp.xclient_from": "192.0.2.1"})
 		run := b.wantRefused(t, append(attributes, swaksAt(t, b.smtp)...)...)
