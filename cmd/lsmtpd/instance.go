@@ -234,7 +234,7 @@ func (s *settings) smtpConfig(reg prometheus.Registerer, log *slog.Logger) (smtp
 	if s.smtp.auth.usersFile != "" {
 		users, err := smtpd.OpenUsers(s.smtp.auth.usersFile, log)
 		if err != nil {
-			return cfg, fmt.Errorf("smtp.auth.users_file: %w", err)
+			return cfg, err
 		}
 		cfg.Users = users
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"fmt"
 	"net"
 	"net/http"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/crypto/bcrypt"
 
 	"lsmtpd/bridge/devbroker"
 	"lsmtpd/schema"
@@ -291,6 +294,40 @@ func TestExposedListenerIsWarnedOf(t *testing.T) {
 	t.Parallel()
 	p, _ := served(t, "--smtp.listen=0.0.0.0:0")
 	p.await(`level=WARN msg="this listener takes mail from whoever can reach it.*endpoint=smtp://0.0.0.0:0`)
+	p, _ = served(t, "--smtp.listen=0.0.0.0:0", "--smtp.allow=example.com")
+	p.await("lsmtpd serves")
+	if log := p.err.String(); strings.Contains(log, "whoever can reach it") {
+		t.Errorf("warned of a listener with an allow list:\n%s", log)
+	}
+}
+
+// Who may send, and for whom, as it is configured.
+func TestAdmission(t *testing.T) {
+	t.Parallel()
+	hash, err := bcrypt.GenerateFromPassword([]byte("secret"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	users := write(t, "users", "scanner:"+string(hash)+"\n")
+	p, node := served(t, "--smtp.auth.users_file="+users, "--smtp.auth.allow_insecure", "--smtp.auth.required", "--smtp.auth.max_attempts=1",
+		"--smtp.allow=example.com,scan+*@example.net", "--smtp.xclient_from=127.0.0.0/8")
+	c := dialSMTP(t, p.listens("smtp"))
+	c.do("530 5.7.0 ", "MAIL FROM:<a@example.org>")
+	c.do("220 ", "XCLIENT ADDR=192.0.2.7 HELO=scanner.example PROTO=ESMTP")
+	c.do("235 2.7.0 ", "AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00scanner\x00secret")))
+	c.do("250 ", "MAIL FROM:<a@example.org>")
+	c.do("550 5.1.1 ", "RCPT TO:<in@example.net>")
+	c.do("250 ", "RCPT TO:<scan+1@EXAMPLE.net>")
+	c.do("250 ", "RCPT TO:<postmaster>")
+	c.do("354 ", "DATA")
+	c.do("550 5.6.0 ", "Subject: x\n\r\n.")
+	c.send("250 ", small)
+	m := published(t, node, 1)
+	if e := m.Envelope; e.ClientAddress != "192.0.2.7" || e.Helo != "scanner.example" || e.Protocol != "ESMTPA" || e.AuthenticatedAs == nil || *e.AuthenticatedAs != "scanner" {
+		t.Errorf("got the envelope %+v", e)
+	}
+	c = dialSMTP(t, p.listens("smtp"))
+	c.do("421 4.7.0 ", "AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00scanner\x00wrong")))
 }
 
 func TestWarningsAreLogged(t *testing.T) {
