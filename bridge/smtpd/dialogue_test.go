@@ -2,7 +2,6 @@ package smtpd_test
 
 import (
 	"bufio"
-	"bytes"
 	"cmp"
 	"crypto/tls"
 	"encoding/hex"
@@ -31,9 +30,8 @@ type dialogue struct {
 
 // options are the "with" line of a dialogue: how the server is set up.
 type options struct {
-	lmtp, bareNewlines, auth, tls, allow       bool
-	bytes                                      int64
-	recipients, errors, commands, mails, auths int
+	lmtp, bareNewlines, auth, tls, allow              bool
+	bytes, recipients, errors, commands, mails, auths int
 }
 
 // step is a line of a dialogue.
@@ -67,6 +65,9 @@ func parseDialogues(folder string) (list []*dialogue, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(files) == 0 {
+		return nil, errors.New("no dialogues in " + folder)
+	}
 	for _, file := range files {
 		content, err := os.ReadFile(file)
 		if err != nil {
@@ -97,6 +98,17 @@ func parseLine(list []*dialogue, file string, number int, line string) ([]*dialo
 	return list, list[len(list)-1].add(number, line)
 }
 
+// beginAfter takes an "after" line.
+func (d *dialogue) beginAfter(state string) error {
+	for i, p := range prelude {
+		if p.state == state {
+			d.begin(i)
+			return nil
+		}
+	}
+	return errors.New("no such state")
+}
+
 // begin puts the prelude before the steps, of which there may be none as yet.
 func (d *dialogue) begin(last int) {
 	d.steps = nil
@@ -120,16 +132,14 @@ func (d *dialogue) add(number int, line string) (err error) {
 	text = strings.TrimPrefix(text, " ")
 	s := step{line: number, kind: kind, text: text}
 	switch kind {
-	case "with":
-		return d.setUp(text)
-	case "after":
-		for i, p := range prelude {
-			if p.state == text {
-				d.begin(i)
-				return nil
-			}
+	case "with", "after":
+		if len(d.steps) > 1 {
+			return errors.New("comes before all steps, and with before after")
 		}
-		return errors.New("no such state")
+		if kind == "with" {
+			return d.setUp(text)
+		}
+		return d.beginAfter(text)
 	case "G":
 		last := &d.steps[len(d.steps)-1]
 		if last.differ != nil || !strings.Contains(" S L T P ", " "+last.kind+" ") {
@@ -166,42 +176,22 @@ func parseDifference(text string) (*difference, error) {
 	return &difference{want: m[1], reason: m[2], stop: m[3] != ""}, nil
 }
 
-// setUp takes a "with" line, which comes before an "after" line.
+// setUp takes a "with" line, which comes before all others.
 func (d *dialogue) setUp(text string) (err error) {
+	o := &d.options
+	flags := map[string]*bool{"lmtp": &o.lmtp, "bare-newlines": &o.bareNewlines, "auth": &o.auth, "tls": &o.tls, "allow": &o.allow}
+	limits := map[string]*int{"bytes": &o.bytes, "recipients": &o.recipients, "errors": &o.errors, "commands": &o.commands, "mails": &o.mails, "auths": &o.auths}
 	for _, word := range strings.Fields(text) {
-		name, value, _ := strings.Cut(word, "=")
-		n := 0
-		if value != "" {
-			if n, err = strconv.Atoi(value); err != nil {
+		name, value, isLimit := strings.Cut(word, "=")
+		switch {
+		case !isLimit && flags[name] != nil:
+			*flags[name] = true
+		case isLimit && limits[name] != nil:
+			if *limits[name], err = strconv.Atoi(value); err != nil {
 				return err
 			}
-		}
-		o := &d.options
-		switch name {
-		case "lmtp":
-			o.lmtp = true
-		case "bare-newlines":
-			o.bareNewlines = true
-		case "auth":
-			o.auth = true
-		case "tls":
-			o.tls = true
-		case "allow":
-			o.allow = true
-		case "bytes":
-			o.bytes = int64(n)
-		case "recipients":
-			o.recipients = n
-		case "errors":
-			o.errors = n
-		case "commands":
-			o.commands = n
-		case "mails":
-			o.mails = n
-		case "auths":
-			o.auths = n
 		default:
-			return fmt.Errorf("no option %s", name)
+			return fmt.Errorf("no option %s", word)
 		}
 	}
 	return nil
@@ -370,14 +360,6 @@ func (r *run) expect(s step) error {
 	return nil
 }
 
-// alike reports whether a reply is what was wanted; loosely means that only the codes count.
-func alike(got, want string, loosely bool) bool {
-	if loosely && len(got) >= 3 && len(want) >= 3 {
-		return got[:3] == want[:3]
-	}
-	return strings.HasPrefix(got, want)
-}
-
 // reply is the last line of the next reply; "closed" when there is none, "hang" when none comes in time.
 func (r *run) reply(wait time.Duration) string {
 	r.last = nil
@@ -397,39 +379,6 @@ func (r *run) reply(wait time.Duration) string {
 			return r.last[len(r.last)-1]
 		}
 	}
-}
-
-var replyPattern = regexp.MustCompile(`^([2345][0-5][0-9])[ -](?:([245])\.\d{1,3}\.\d{1,3} )?[\t -~]*$`)
-
-// checkReply holds the last reply to RFC 5321 §4.2 and §4.5.3.1.5, RFC 2034 §4 and RFC 6531 §3.7.4.2.
-func (r *run) checkReply() error {
-	utf8 := bytes.Contains(r.dialogue.octets(), []byte("SMTPUTF8"))
-	for _, line := range r.last {
-		if line == "closed" {
-			continue
-		}
-		ascii := line
-		if utf8 {
-			ascii = strings.Map(func(c rune) rune { return min(c, '~') }, line)
-		}
-		m := replyPattern.FindStringSubmatch(ascii)
-		if m == nil || len(line) > 510 || m[1] != r.last[0][:3] || m[2] != "" && m[2] != m[1][:1] {
-			return fmt.Errorf("%q is not a line of a reply", line)
-		}
-	}
-	return nil
-}
-
-// contains looks for a line in the last reply.
-func (r *run) contains(s step) error {
-	found := false
-	for _, line := range r.last {
-		found = found || len(line) > 4 && line[4:] == s.text
-	}
-	if want := !r.gosmtp || s.differ == nil; found != want {
-		return &dialogueError{s.line, fmt.Sprintf("got %q, want a line %q: %v", r.last, s.text, want)}
-	}
-	return nil
 }
 
 // finish ends the dialogue. Nothing more may come, but of a server that was left alone in the middle of it.

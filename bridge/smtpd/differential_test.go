@@ -1,6 +1,7 @@
 package smtpd_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -40,16 +41,16 @@ func TestDialogues(t *testing.T) {
 	for _, d := range list {
 		t.Run(d.name, func(t *testing.T) {
 			t.Parallel()
-			config := tlsConfig
-			if !d.options.tls {
+			o, config := d.options, tlsConfig
+			if !o.tls {
 				config = nil
 			}
-			ours := &recorder{maxBytes: d.options.bytes, maxRecipients: d.options.recipients}
-			addr, stop := startOurs(t, d.options, ours.backend(), config)
+			ours := &recorder{maxBytes: int64(o.bytes), maxRecipients: o.recipients}
+			addr, stop := startOurs(t, o, ours.backend(), config)
 			check(t, &run{dialogue: d}, addr, stop, ours)
 
-			theirs := &recorder{maxBytes: d.options.bytes, maxRecipients: d.options.recipients}
-			addr, stop = startGosmtp(t, d.options, theirs.backend(), config)
+			theirs := &recorder{maxBytes: int64(o.bytes), maxRecipients: o.recipients}
+			addr, stop = startGosmtp(t, o, theirs.backend(), config)
 			check(t, &run{dialogue: d, gosmtp: true}, addr, stop, theirs)
 		})
 	}
@@ -71,6 +72,47 @@ func check(t *testing.T, r *run, addr string, stop func(), rec *recorder) {
 		}
 		t.Errorf("%s:%d: with %s: %v\n%s", r.dialogue.file, r.dialogue.line, server, err, r.transcript.String())
 	}
+}
+
+// alike reports whether a reply is what was wanted; loosely means that only the codes count.
+func alike(got, want string, loosely bool) bool {
+	if loosely && len(got) >= 3 && len(want) >= 3 {
+		return got[:3] == want[:3]
+	}
+	return strings.HasPrefix(got, want)
+}
+
+var replyPattern = regexp.MustCompile(`^([2345][0-5][0-9])[ -](?:([245])\.\d{1,3}\.\d{1,3} )?[\t -~]*$`)
+
+// checkReply holds the last reply to RFC 5321 §4.2 and §4.5.3.1.5, RFC 2034 §4 and RFC 6531 §3.7.4.2.
+func (r *run) checkReply() error {
+	utf8 := bytes.Contains(r.dialogue.octets(), []byte("SMTPUTF8"))
+	for _, line := range r.last {
+		if line == "closed" {
+			continue
+		}
+		ascii := line
+		if utf8 {
+			ascii = strings.Map(func(c rune) rune { return min(c, '~') }, line)
+		}
+		m := replyPattern.FindStringSubmatch(ascii)
+		if m == nil || len(line) > 510 || m[1] != r.last[0][:3] || m[2] != "" && m[2] != m[1][:1] {
+			return fmt.Errorf("%q is not a line of a reply", line)
+		}
+	}
+	return nil
+}
+
+// contains looks for a line in the last reply.
+func (r *run) contains(s step) error {
+	found := false
+	for _, line := range r.last {
+		found = found || len(line) > 4 && line[4:] == s.text
+	}
+	if want := !r.gosmtp || s.differ == nil; found != want {
+		return &dialogueError{s.line, fmt.Sprintf("got %q, want a line %q: %v", r.last, s.text, want)}
+	}
+	return nil
 }
 
 // compare holds what was recorded to the T and P lines. Of go-smtp, messages count that came to their end: whether
@@ -199,7 +241,7 @@ func startOurs(t *testing.T, o options, backend smtpd.Backend, tlsConfig *tls.Co
 	t.Helper()
 	cfg := smtpd.Config{
 		Listen: []smtpd.Endpoint{{Scheme: "smtp", Network: "tcp", Address: "127.0.0.1:0"}}, Hostname: "mx.example",
-		MaxMessageBytes: o.bytes, MaxRecipients: o.recipients, MaxErrors: 50, MaxCommands: 1000,
+		MaxMessageBytes: int64(o.bytes), MaxRecipients: o.recipients, MaxErrors: 50, MaxCommands: 1000,
 		AcceptBareNewlines: o.bareNewlines, AllowInsecureAuth: true, MaxAuthAttempts: 3,
 		CommandTimeout: patience, DataTimeout: patience, WriteTimeout: patience, HandshakeTimeout: patience,
 		DrainTimeout: patience, DrainBytes: 1 << 20, ShutdownTimeout: patience, TLS: tlsConfig, Logger: slog.New(slog.DiscardHandler),

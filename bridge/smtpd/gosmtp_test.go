@@ -50,7 +50,7 @@ func startGosmtp(t *testing.T, o options, backend smtpd.Backend, tlsConfig *tls.
 	srv.ReadTimeout, srv.WriteTimeout = patience, patience
 	srv.ErrorLog = log.New(io.Discard, "", 0)
 	if o.bytes > 0 {
-		srv.MaxMessageBytes = o.bytes + 1 // in DATA, it refuses a message of exactly its limit
+		srv.MaxMessageBytes = int64(o.bytes) + 1 // in DATA, it refuses a message of exactly its limit
 	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
