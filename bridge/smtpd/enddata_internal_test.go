@@ -112,7 +112,8 @@ func short(wire ...string) string {
 	return s
 }
 
-// All strings of the octets that matter, an octet at a time, and all but the longest cut in two at every octet.
+// All strings of the octets that matter, an octet at a time, and all but the longest cut in two at every octet. Of the
+// longest there are those that look like an end.
 func TestDotReaderExhaustively(t *testing.T) {
 	const octets, longest, after = "\r\n.x\x00", 6, "\r\n.\r\nNOOP\r\n"
 	buffers := []int{1, 2, 3, 7, 4096, 65536}
@@ -120,6 +121,9 @@ func TestDotReaderExhaustively(t *testing.T) {
 	for n := range longest + 1 {
 		var longer []string
 		for i, s := range strs {
+			if n == longest && !(strings.Contains(s, ".") && strings.Contains(s, "\r\n")) {
+				continue // nothing in it looks like an end
+			}
 			wire := s + after
 			buffer := buffers[i%len(buffers)]
 			for _, accept := range []bool{false, true} {
@@ -149,19 +153,17 @@ var wholeForms = []string{
 	"\n.\r\n.\r\n", "\n.\n\r\n.\r\n", "\r.\r\r\n.\r\n", ".\n\r\n.\r\n", ".\r.\r\n.\r\n", ".\r\r\n.\r\n", "\x00.\r\n.\r\n", ".\x00\r\n.\r\n",
 }
 
-// The forms at every place around the ends of the windows in which messages are read.
+// The forms at every place around the end of the window in which messages are read.
 func TestDotReaderWindows(t *testing.T) {
 	const line = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcd\r\n"
 	for _, form := range forms {
-		for _, size := range []int{smallWindow, directRead, window} {
-			for before := range len(form) + 2 {
-				head := strings.Repeat(line, size/len(line))[:size-before]
-				wire := head + form + "tail\r\n.\r\nQUIT\r\n"
-				for _, buffer := range []int{4096, 65536} {
-					checkDATA(t, []string{wire}, buffer, true)
-				}
-				checkDATA(t, []string{wire}, 4096, false)
+		for before := range len(form) + 2 {
+			head := strings.Repeat(line, window/len(line))[:window-before]
+			wire := head + form + "tail\r\n.\r\nQUIT\r\n"
+			for _, buffer := range []int{4096, 65536} {
+				checkDATA(t, []string{wire}, buffer, true)
 			}
+			checkDATA(t, []string{wire}, 4096, false)
 		}
 	}
 }
