@@ -125,7 +125,7 @@ func (h *holder) startEngine(args ...string) {
 // startWhole lets start begin lsmtpd, with a null store.
 func (h *holder) startWhole(program string, count int) {
 	h.start = func(ctx context.Context) error {
-		_, st, endStore, err := startNullS3(ctx)
+		_, st, endStore, err := startNullS3()
 		if err != nil {
 			return err
 		}

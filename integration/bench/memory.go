@@ -264,7 +264,7 @@ func (o *memoryOptions) startStore(ctx context.Context, dir, kind string) (s sto
 	nothing := func() error { return nil }
 	switch {
 	case kind == "null":
-		_, s, end, err = startNullS3(ctx)
+		_, s, end, err = startNullS3()
 		return s, end, err
 	case kind == "s3" && o.s3.url != "":
 		return o.s3, nothing, nil

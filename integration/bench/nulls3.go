@@ -2,10 +2,8 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"crypto/rand"
 	"encoding/xml"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -33,24 +31,14 @@ type nullS3 struct {
 }
 
 // startNullS3 serves one until stop is called, and returns its store.
-func startNullS3(ctx context.Context) (s *nullS3, st store, stop func() error, err error) {
+func startNullS3() (s *nullS3, st store, stop func() error, err error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, store{}, nil, err
 	}
 	s = &nullS3{uploads: map[string]map[int]int64{}, objects: map[string]int64{}}
-	srv := &http.Server{Handler: s, ReadHeaderTimeout: replyTimeout, BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) }}
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(ln) }()
-	stop = func() error {
-		err := srv.Close()
-		if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
-			err = errors.Join(err, serveErr)
-		}
-		return err
-	}
 	u := url.URL{Scheme: "s3", Host: nullBucket, Path: "/", RawQuery: url.Values{"endpoint": {"http://" + ln.Addr().String()}, "region": {"us-east-1"}}.Encode()}
-	return s, store{url: u.String(), accessKey: "null", secretKey: "null-secret"}, stop, nil
+	return s, store{url: u.String(), accessKey: "null", secretKey: "null-secret"}, serveHTTP(ln, s), nil
 }
 
 // ServeHTTP answers a request.
@@ -189,16 +177,4 @@ func (s *nullS3) head(w http.ResponseWriter, key string) {
 	w.Header().Set("ETag", nullETag)
 	w.Header().Set("Last-Modified", time.Now().UTC().Format(http.TimeFormat))
 	w.Header().Set("Content-Length", strconv.FormatInt(n, 10))
-}
-
-// forget empties the store and returns how many octets of objects were in it.
-func (s *nullS3) forget() (octets int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, n := range s.objects {
-		octets += n
-	}
-	clear(s.objects)
-	clear(s.uploads)
-	return octets
 }

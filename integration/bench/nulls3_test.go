@@ -15,7 +15,7 @@ import (
 // A null store must be one that minio-go cannot tell from S3, as far as Put goes.
 func TestNullS3(t *testing.T) {
 	ctx := t.Context()
-	s, st, stop, err := startNullS3(ctx)
+	s, st, stop, err := startNullS3()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,3 +84,15 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+// forget empties the store and returns how many octets of objects were in it.
+func (s *nullS3) forget() (octets int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, n := range s.objects {
+		octets += n
+	}
+	clear(s.objects)
+	clear(s.uploads)
+	return octets
+}

@@ -61,10 +61,11 @@ func server(ctx context.Context, args []string, out, diag io.Writer) (err error)
 			err = errors.Join(err, f.Close())
 		}()
 	}
-	memory, err := serveMemory(ctx)
+	memory, stop, err := startMemory()
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, stop()) }()
 	say := func(a net.Addr) { fmt.Fprintf(out, "listening=%s memory=%s\n", a, memory) }
 	switch *kind {
 	case "lsmtpd":
@@ -119,21 +120,32 @@ func startServer(ctx context.Context, name string, args ...string) (*serverChild
 // memoryReport is what Go says of the memory of a server, octets in use after a collection.
 type memoryReport struct{ Heap, Stack uint64 }
 
-// serveMemory answers every request with a memoryReport until ctx ends.
-func serveMemory(ctx context.Context) (addr string, err error) {
+// startMemory answers every request at an address with a memoryReport, until stop is called.
+func startMemory() (addr string, stop func() error, err error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
-	srv := &http.Server{ReadHeaderTimeout: replyTimeout, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return ln.Addr().String(), serveHTTP(ln, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		debug.FreeOSMemory() // after a collection
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		_ = json.NewEncoder(w).Encode(memoryReport{m.HeapAlloc, m.StackInuse}) // whoever is gone needs no answer
-	})}
-	context.AfterFunc(ctx, func() { _ = srv.Close() })
-	go func() { _ = srv.Serve(ln) }() // until it is closed, with the process
-	return ln.Addr().String(), nil
+	})), nil
+}
+
+// serveHTTP serves on ln until stop is called.
+func serveHTTP(ln net.Listener, h http.Handler) (stop func() error) {
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: replyTimeout}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(ln) }()
+	return func() error {
+		err := srv.Close()
+		if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
+			err = errors.Join(err, serveErr)
+		}
+		return err
+	}
 }
 
 // report asks for the memory.

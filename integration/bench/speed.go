@@ -91,7 +91,7 @@ func speed(ctx context.Context, args []string, out, diag io.Writer) (err error) 
 	fmt.Fprint(table, "load\tprogram\tunit\tceiling\tspeed\tratio\tµs\tspeed now/before\tµs before/now\t\n")
 	for _, l := range speedLoads(&c) {
 		if err := o.compare(ctx, l, subjects, table, diag); err != nil {
-			return err
+			return errors.Join(err, table.Flush())
 		}
 	}
 	if err := table.Flush(); err != nil {
@@ -135,7 +135,7 @@ func (o *speedOptions) start(ctx context.Context, dir string, place func(func() 
 		s := subject{name: p.name, end: func() error { return nil }}
 		var st store
 		if o.store == "null" {
-			_, st, s.end, err = startNullS3(ctx)
+			_, st, s.end, err = startNullS3()
 		} else {
 			st = directoryStore(filepath.Join(dir, p.name))
 		}
