@@ -126,7 +126,7 @@ func startMemory() (addr string, stop func() error, err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	return ln.Addr().String(), serveHTTP(ln, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return ln.Addr().String(), serveHTTP(ln, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		debug.FreeOSMemory() // after a collection
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
