@@ -43,9 +43,12 @@ func (s *session) auth(c command) error {
 	case !s.offersAuth():
 		return reply(538, 5, 7, 11, "encryption required for authentication")
 	}
+	if c.arg == "" {
+		return reply(501, 5, 5, 4, "want AUTH PLAIN or AUTH LOGIN")
+	}
 	mechanism, initial, hasInitial := strings.Cut(c.arg, " ")
 	var user string
-	server := s.mechanism(strings.ToUpper(mechanism), &user)
+	server := s.mechanism(upper(mechanism), &user)
 	if server == nil {
 		return reply(504, 5, 5, 4, "want AUTH PLAIN or AUTH LOGIN")
 	}
@@ -120,7 +123,7 @@ func decodeResponse(s string) ([]byte, error) {
 		s = ""
 	}
 	b, err := base64.StdEncoding.DecodeString(s)
-	if err != nil {
+	if err != nil || strings.ContainsAny(s, "\r\n") { // which the decoder passes over
 		return nil, errAuthSyntax
 	}
 	return append([]byte{}, b...), nil // nil would be no response
@@ -147,8 +150,8 @@ func (s *session) authFailed(err error) error {
 	s.authFailures++
 	if limit := s.server.cfg.MaxAuthAttempts; limit > 0 && s.authFailures >= limit {
 		s.server.metrics.limit(limitAuthAttempts)
-		s.close(lingering)
-		return reply(421, 4, 7, 0, "too many failed authentications")
+		s.hangUp("too many failed authentications")
+		return nil
 	}
 	return err
 }

@@ -2,7 +2,6 @@ package smtpd
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -54,8 +53,7 @@ func (r *chunkReader) next() error {
 		if r.s.conn.pace.add(&r.s.server.cfg, 0, time.Since(begun)) {
 			return errTooSlow
 		}
-		switch c.verb {
-		case "BDAT":
+		if c.verb == "BDAT" {
 			r.remaining, r.last, err = parseChunk(c.arg)
 			if err != nil {
 				r.s.pending = &c // it ends the session
@@ -69,7 +67,8 @@ func (r *chunkReader) next() error {
 				return errAbandoned
 			}
 			return nil
-		case "RSET", "QUIT", "EHLO", "HELO", "LHLO":
+		}
+		if r.s.abandons(c) {
 			r.s.pending = &c
 			return errAbandoned
 		}
@@ -79,20 +78,34 @@ func (r *chunkReader) next() error {
 	}
 }
 
+// abandons reports whether a command ends the transaction, as it does when it is well-formed.
+func (s *session) abandons(c command) bool {
+	switch c.verb {
+	case "RSET", "QUIT":
+		return c.arg == ""
+	case "EHLO", "HELO", "LHLO":
+		return s.checkHello(c) == nil
+	}
+	return false
+}
+
 func (r *chunkReader) whole() bool { return r.err == nil && r.last && r.remaining == 0 }
 
 func (r *chunkReader) drained() { r.refused = true }
 
+// errBadChunk answers BDAT with arguments that cannot be read. Nobody knows then whether octets follow, or commands.
+var errBadChunk = reply(501, 5, 5, 4, "want BDAT, the octets of the chunk, and LAST for the last one")
+
 // parseChunk reads the arguments of BDAT.
 func parseChunk(arg string) (octets int64, last bool, err error) {
 	size, end, _ := strings.Cut(arg, " ")
-	octets, err = strconv.ParseInt(size, 10, 64)
-	end = strings.TrimSpace(end)
-	last = strings.EqualFold(end, "LAST")
-	if err != nil || octets < 0 || size[0] == '+' || end != "" && !last {
-		return 0, false, fmt.Errorf("%q is not a chunk; want its octets, and LAST for the last one", arg)
+	n, err := strconv.ParseUint(size, 10, 63) // takes no sign
+	end = strings.Trim(end, " \t")
+	last = equalFold(end, "LAST")
+	if err != nil || end != "" && !last {
+		return 0, false, errBadChunk
 	}
-	return octets, last, nil
+	return int64(n), last, nil
 }
 
 // bdat takes a message, or throws away a chunk that belongs to none: what a
@@ -100,8 +113,9 @@ func parseChunk(arg string) (octets int64, last bool, err error) {
 func (s *session) bdat(c command) error {
 	octets, last, err := parseChunk(c.arg)
 	if err != nil {
-		s.close(lingering) // what follows may be octets or commands, who knows
-		return reply(501, 5, 5, 4, err.Error())
+		s.replyError(err)
+		s.hangUp(unknownRest)
+		return nil
 	}
 	r := &chunkReader{s: s, remaining: octets, last: last}
 	if s.mail != nil && len(s.rcpts) > 0 {
@@ -109,10 +123,12 @@ func (s *session) bdat(c command) error {
 		return nil
 	}
 	switch s.drain(r) {
-	case overdrawn, stalled:
-		s.close(lingering)
 	case lost:
 		s.close(silently)
+		return nil
+	case overdrawn, stalled:
+		s.replyError(errSequence)
+		s.hangUp(unreadRest)
 		return nil
 	}
 	return errSequence

@@ -1,6 +1,7 @@
 package smtpd
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -12,18 +13,50 @@ type command struct {
 	arg  string // without blanks at its ends
 }
 
-// errControl reports octets that no command may contain (RFC 5321 §4.1.2: they are neither printable nor quoted pairs).
-var errControl = errors.New("control character in a command")
+// errCharacter reports octets that a command may not contain: control
+// characters (RFC 5321 §4.1.2 lets only printable ones be quoted), or anything but ASCII in its verb.
+var errCharacter = errors.New("a command is printable ASCII")
 
 // parseCommand takes a line without its end apart (RFC 5321 §4.1.1).
 func parseCommand(line []byte) (command, error) {
+	line = bytes.TrimRight(line, " \t")
 	for _, b := range line {
 		if b < ' ' && b != '\t' || b == 0x7f {
-			return command{}, errControl
+			return command{}, errCharacter
 		}
 	}
 	verb, arg, _ := strings.Cut(string(line), " ")
-	return command{strings.ToUpper(verb), strings.Trim(arg, " \t")}, nil
+	if !isASCII(verb) {
+		return command{}, errCharacter
+	}
+	return command{upper(verb), strings.Trim(arg, " \t")}, nil
+}
+
+// upper is s with the letters of ASCII in upper case, and no others: strings.ToUpper takes the long s of UTF-8 for an S.
+func upper(s string) string {
+	for i := range len(s) {
+		if c := s[i]; c >= 'a' && c <= 'z' {
+			b := []byte(s)
+			for ; i < len(b); i++ {
+				if b[i] >= 'a' && b[i] <= 'z' {
+					b[i] -= 'a' - 'A'
+				}
+			}
+			return string(b)
+		}
+	}
+	return s
+}
+
+// equalFold reports whether two strings are the same but for the case of letters of ASCII.
+func equalFold(a, b string) bool { return len(a) == len(b) && upper(a) == upper(b) }
+
+// cutPrefixFold is strings.CutPrefix in any case of ASCII.
+func cutPrefixFold(s, prefix string) (string, bool) {
+	if len(s) < len(prefix) || !equalFold(s[:len(prefix)], prefix) {
+		return s, false
+	}
+	return s[len(prefix):], true
 }
 
 // isASCII reports whether s has no octets with the high bit set.
@@ -46,9 +79,9 @@ type parameter struct {
 // parseParameters reads what follows the path of MAIL or RCPT.
 func parseParameters(s string) ([]parameter, error) {
 	var list []parameter
-	for _, field := range strings.Fields(s) {
+	for _, field := range strings.FieldsFunc(s, isBlank) {
 		keyword, value, hasValue := strings.Cut(field, "=")
-		keyword = strings.ToUpper(keyword)
+		keyword = upper(keyword)
 		if !isKeyword(keyword) || hasValue && value == "" {
 			return nil, fmt.Errorf("%q is not a parameter", field)
 		}
@@ -61,6 +94,8 @@ func parseParameters(s string) ([]parameter, error) {
 	}
 	return list, nil
 }
+
+func isBlank(r rune) bool { return r == ' ' || r == '\t' }
 
 // isKeyword reports whether s is an esmtp-keyword in upper case.
 func isKeyword(s string) bool {

@@ -14,6 +14,8 @@ import (
 const (
 	// maxCommandLine is the longest command, octets without its end: what RFC 4954 §4 asks for AUTH.
 	maxCommandLine = 12288
+	// longestVerb is how much of the beginning of a longer one is looked at.
+	longestVerb = 16
 	// maxSkipped is how much of a longer one is read to find its end.
 	maxSkipped = 64 << 10
 
@@ -36,6 +38,7 @@ var (
 	errWoken       = errors.New("shutting down")
 	errLineTooLong = errors.New("command line too long")
 	errLineEndless = errors.New("command line without an end")
+	errHTTP        = errors.New("a request of HTTP")
 )
 
 var windows = sync.Pool{New: func() any { return new([window]byte) }}
@@ -104,8 +107,8 @@ func (c *conn) shrink() {
 }
 
 // line returns the next command line without its end, which is CRLF, or LF, as
-// some devices send it. It is valid until the next read. After errLineTooLong
-// the next line can be read.
+// some devices send it. It is valid until the next read. With errLineTooLong it
+// is the beginning of the line, and the next one can be read.
 func (c *conn) line() ([]byte, error) {
 	deadline := after(c.cfg.CommandTimeout)
 	c.shrink()
@@ -115,12 +118,13 @@ func (c *conn) line() ([]byte, error) {
 			c.r += len(line) + 1
 			line = bytes.TrimSuffix(line, []byte{'\r'})
 			if len(line) > maxCommandLine {
-				return nil, errLineTooLong
+				return line, errLineTooLong
 			}
 			return line, nil
 		}
 		if scanned = c.buffered(); scanned > maxCommandLine+1 {
-			return nil, c.skipLine(deadline)
+			beginning := bytes.Clone(c.in[c.r : c.r+longestVerb])
+			return beginning, c.skipLine(deadline)
 		}
 		if err := c.fill(deadline); err != nil {
 			return nil, err

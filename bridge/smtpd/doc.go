@@ -40,7 +40,7 @@
 //	smtp.min_rate                100     421 4.4.2, close: octets a second of a message, averaged over a minute of waiting for the client
 //	smtp.write_timeout           1 min   close
 //	smtp.reply_timeout           9 min   the transaction is ended, and answered as the promise says
-//	smtp.drain_bytes             64 MiB  the reply of the refusal, close
+//	smtp.drain_bytes             64 MiB  the reply of the refusal, 421 4.7.0, close
 //	smtp.drain_timeout           30 s    the same
 //
 // Two more are no settings: a command line may have 12,288 octets, else 500

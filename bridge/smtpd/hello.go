@@ -10,20 +10,31 @@ import (
 
 // hello begins the session anew (RFC 5321 §4.1.1.1; LHLO: RFC 2033 §4.1).
 func (s *session) hello(c command) error {
-	if (c.verb == "LHLO") != (s.endpoint.Scheme == "lmtp") {
-		return reply(500, 5, 5, 1, map[bool]string{true: "this is LMTP: say LHLO", false: "this is SMTP: say EHLO"}[s.endpoint.Scheme == "lmtp"])
+	if err := s.checkHello(c); err != nil {
+		return err
 	}
-	name, _, _ := strings.Cut(c.arg, " ")
-	if name == "" {
-		return reply(501, 5, 5, 4, c.verb+" needs the name of the client")
-	}
-	s.helo, s.esmtp = name, c.verb != "HELO"
+	s.helo, _, _ = strings.Cut(c.arg, " ")
+	s.esmtp = c.verb != "HELO"
 	s.changed()
 	if !s.esmtp {
 		s.reply(250, "", s.server.cfg.Hostname)
 		return nil
 	}
 	s.reply(250, "", s.server.cfg.Hostname+"\n"+strings.Join(s.extensions(), "\n"))
+	return nil
+}
+
+// checkHello reports what is wrong with a greeting.
+func (s *session) checkHello(c command) error {
+	if (c.verb == "LHLO") != (s.endpoint.Scheme == "lmtp") {
+		return reply(500, 5, 5, 1, map[bool]string{true: "this is LMTP: say LHLO", false: "this is SMTP: say EHLO"}[s.endpoint.Scheme == "lmtp"])
+	}
+	switch {
+	case c.arg == "":
+		return reply(501, 5, 5, 4, c.verb+" needs the name of the client")
+	case !isASCII(c.arg):
+		return errSyntax
+	}
 	return nil
 }
 
@@ -65,9 +76,6 @@ func (s *session) limits() (list string) {
 	return list
 }
 
-// httpVerbs begin the requests of those who think that this is the web.
-var httpVerbs = map[string]bool{"GET": true, "HEAD": true, "POST": true, "PUT": true, "DELETE": true, "CONNECT": true, "OPTIONS": true, "TRACE": true, "PATCH": true, "PRI": true}
-
 // courtesy answers the commands that change nothing (RFC 5321 §4.1.1.6 to §4.1.1.10).
 func (s *session) courtesy(c command) error {
 	switch c.verb {
@@ -91,12 +99,6 @@ func (s *session) courtesy(c command) error {
 	case "":
 		return reply(500, 5, 5, 2, "an empty line is no command")
 	default:
-		if httpVerbs[c.verb] && strings.Contains(c.arg, "HTTP/") {
-			s.server.metrics.limit(limitHTTP)
-			s.reply(421, "4.7.0", "this is SMTP, not HTTP")
-			s.close(lingering)
-			return nil
-		}
 		return errUnknown
 	}
 	return nil

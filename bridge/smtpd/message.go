@@ -49,10 +49,8 @@ func (b body) Read(p []byte) (int, error) {
 func (s *session) receive(m message) {
 	defer s.reset()
 	id, errs := s.deliver(m)
-	switch s.drain(m) {
-	case complete:
-	case overdrawn:
-		s.close(lingering)
+	end := s.drain(m)
+	switch end {
 	case stalled:
 		s.reply(421, "4.4.2", "the message came too slowly")
 		s.close(lingering)
@@ -64,13 +62,24 @@ func (s *session) receive(m message) {
 		return
 	}
 	s.commands, s.errors = 0, 0
+	s.answer(id, errs, m.whole())
+	if end == overdrawn {
+		s.hangUp(unreadRest)
+	}
+}
+
+// unreadRest is why a connection is closed on which too much of a refused message follows.
+const unreadRest = "the rest of the message is not read, make another connection"
+
+// answer replies to a message (RFC 5321 §4.1.1.4).
+func (s *session) answer(id string, errs []error, whole bool) {
 	for i, err := range errs {
-		if err == nil && !m.whole() {
+		if err == nil && !whole {
 			errs[i] = errInternal // the promise of a 250 needs the whole message, whatever a Session says
 		}
 	}
 	s.server.metrics.countRefusal(errs[0])
-	if s.endpoint.Scheme == "lmtp" && m.whole() {
+	if s.endpoint.Scheme == "lmtp" && whole {
 		s.answerEach(id, errs)
 		return
 	}

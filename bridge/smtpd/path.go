@@ -36,11 +36,9 @@ func parsePath(s string) (mailbox, rest string, err error) {
 		}
 	}
 	if strings.HasPrefix(s, "@") {
-		_, after, ok := strings.Cut(s, ":")
-		if !ok {
-			return "", "", fmt.Errorf("%w: a source route without a colon", errPathSyntax)
+		if s, err = skipRoute(s); err != nil {
+			return "", "", err
 		}
-		s = after
 	}
 	local, after, err := parseLocalPart(s)
 	if err != nil {
@@ -66,6 +64,26 @@ func parsePath(s string) (mailbox, rest string, err error) {
 		return "", "", fmt.Errorf("%w: %q follows the address", errPathSyntax, rest)
 	}
 	return mailbox, rest, err
+}
+
+// skipRoute passes a source route, A-d-l and its colon.
+func skipRoute(s string) (rest string, err error) {
+	for strings.HasPrefix(s, "@") {
+		domain, after, err := parseDomain(s[1:])
+		if err != nil {
+			return "", err
+		}
+		if !isASCII(domain) {
+			return "", fmt.Errorf("%w: a source route in UTF-8", errPathSyntax)
+		}
+		if s = strings.TrimPrefix(after, ","); s == after {
+			break
+		}
+	}
+	if !strings.HasPrefix(s, ":") {
+		return "", fmt.Errorf("%w: a source route without a colon", errPathSyntax)
+	}
+	return s[1:], nil
 }
 
 // parseLocalPart reads a Dot-string or a Quoted-string.
@@ -94,6 +112,8 @@ func quotedEnd(s string) int {
 			i++
 		case '"':
 			return i + 1
+		case '\t':
+			return -1 // not printable
 		}
 	}
 	return -1
@@ -137,13 +157,8 @@ func parseLiteral(s string) (literal, rest string, err error) {
 	if end < 0 {
 		return "", "", fmt.Errorf("%w: an address literal without ]", errPathSyntax)
 	}
-	text := s[1:end]
-	if len(text) > 5 && strings.EqualFold(text[:5], "IPv6:") {
-		text = text[5:]
-	} else if strings.Contains(text, ":") {
-		text = ""
-	}
-	if _, err := netip.ParseAddr(text); err != nil {
+	text, tagged := cutPrefixFold(s[1:end], "IPv6:")
+	if ip, err := netip.ParseAddr(text); err != nil || ip.Is6() != tagged || ip.Zone() != "" {
 		return "", "", fmt.Errorf("%w: %q is not an address literal", errPathSyntax, s[:end+1])
 	}
 	return s[:end+1], s[end+1:], nil

@@ -129,22 +129,40 @@ func (s *session) command() (command, error) {
 			return command{}, errWoken
 		}
 		line, err := s.conn.line()
-		var c command
-		switch {
-		case errors.Is(err, errLineTooLong):
-			s.replyError(errTooLong)
-		case err != nil:
+		if err != nil && !errors.Is(err, errLineTooLong) {
 			return command{}, err
-		default:
+		}
+		if isHTTP(line) {
+			return command{}, errHTTP
+		}
+		var c command
+		if err == nil {
 			if c, err = parseCommand(line); err == nil {
 				return c, nil
 			}
-			s.replyError(errSyntax)
 		}
 		s.commands++
+		s.refuseLine(line, err)
 		if s.limit(); s.closing != open {
 			return command{}, errAbandoned
 		}
+	}
+}
+
+// refuseLine answers a line that is no command.
+func (s *session) refuseLine(line []byte, err error) {
+	switch verb := upper(string(line[:min(len(line), 4)])); {
+	case verb == "BDAT":
+		s.replyError(errBadChunk)
+		s.hangUp(unknownRest)
+	case errors.Is(err, errLineTooLong):
+		s.replyError(errTooLong)
+	case verb == "MAIL": // RFC 5321 §4.1.2: 501 for these characters in a path
+		s.replyError(reply(501, 5, 1, 7, "bad reverse-path: "+err.Error()))
+	case verb == "RCPT":
+		s.replyError(reply(501, 5, 1, 3, "bad forward-path: "+err.Error()))
+	default:
+		s.replyError(errSyntax)
 	}
 }
 
@@ -161,8 +179,10 @@ func (s *session) lost(err error) {
 		s.close(orderly)
 	case errors.Is(err, errLineEndless):
 		s.server.metrics.limit(limitCommandLine)
-		s.reply(421, "4.7.0", "a command line has no end")
-		s.close(lingering)
+		s.hangUp("a command line has no end in sight")
+	case errors.Is(err, errHTTP):
+		s.server.metrics.limit(limitHTTP)
+		s.hangUp("this is SMTP, not HTTP")
 	default:
 		if errors.Is(s.conn.broken, os.ErrDeadlineExceeded) {
 			s.server.metrics.limit(limitWriteTimeout)
@@ -190,19 +210,21 @@ func (s *session) limit() {
 	case s.closing != open:
 	case cfg.MaxErrors > 0 && s.errors > cfg.MaxErrors:
 		s.server.metrics.limit(limitErrors)
-		s.reply(421, "4.7.0", "too many errors")
-		s.close(lingering)
+		s.hangUp("too many errors")
 	case cfg.MaxCommands > 0 && s.commands > cfg.MaxCommands:
 		s.server.metrics.limit(limitCommands)
-		s.reply(421, "4.7.0", "too many commands without a message")
-		s.close(lingering)
+		s.hangUp("too many commands without a message")
 	}
 }
 
 // dispatch carries out a command. Its error is the reply; without one, the command has replied.
 func (s *session) dispatch(c command) error {
-	if !isASCII(c.verb) || !isASCII(c.arg) && c.verb != "MAIL" && c.verb != "RCPT" && c.verb != "VRFY" {
-		return errSyntax
+	switch c.verb {
+	case "MAIL", "RCPT", "VRFY", "BDAT": // they look at what is not ASCII themselves
+	default:
+		if !isASCII(c.arg) {
+			return errSyntax
+		}
 	}
 	switch c.verb {
 	case "EHLO", "HELO", "LHLO":
@@ -226,6 +248,15 @@ func (s *session) dispatch(c command) error {
 	}
 	return s.courtesy(c)
 }
+
+// hangUp tells the client that its connection is closed, and why (RFC 5321 §3.8), and closes it.
+func (s *session) hangUp(why string) {
+	s.reply(421, "4.7.0", why)
+	s.close(lingering)
+}
+
+// unknownRest is why a connection is closed on which octets of a message cannot be told from commands.
+const unknownRest = "what follows cannot be told from commands, make another connection"
 
 // close ends the session after the command.
 func (s *session) close(how closing) {

@@ -1,7 +1,6 @@
 package smtpd
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -47,16 +46,11 @@ func (s *session) startTLS(c command) error {
 
 // handshake puts TLS on the connection.
 func (s *session) handshake() error {
-	ctx, cancel := s.ctx, context.CancelFunc(func() {})
-	if d := s.server.cfg.HandshakeTimeout; d > 0 {
-		ctx, cancel = context.WithTimeout(s.ctx, d)
-	}
-	defer cancel()
 	_ = s.conn.socket.SetDeadline(after(s.server.cfg.HandshakeTimeout)) // fails only on a closed connection, as the handshake will
 	t := tls.Server(s.conn.rw, s.server.cfg.TLS)
-	if err := t.HandshakeContext(ctx); err != nil {
+	if err := t.HandshakeContext(s.ctx); err != nil {
 		s.server.metrics.handshakes.WithLabelValues("failed").Inc()
-		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
 			s.server.metrics.limit(limitHandshake)
 		}
 		return fmt.Errorf("%w: %w", errHandshake, err)

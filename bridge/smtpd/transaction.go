@@ -3,6 +3,7 @@ package smtpd
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
@@ -80,14 +81,17 @@ func (s *session) parseMail(arg string) (from string, o *smtp.MailOptions, err e
 func (s *session) mailParameter(o *smtp.MailOptions, p parameter) error {
 	switch p.keyword {
 	case "SIZE": // RFC 1870 §6.1
-		size, err := strconv.ParseUint(p.value, 10, 63)
-		if err != nil {
+		size, err := strconv.ParseInt(p.value, 10, 64)
+		if errors.Is(err, strconv.ErrRange) {
+			size, err = math.MaxInt64, nil // it has up to 20 digits
+		}
+		if err != nil || p.value[0] < '0' {
 			return reply(501, 5, 5, 4, "SIZE="+p.value+" is not a number of octets")
 		}
-		o.Size = int64(size)
+		o.Size = size
 		return nil
 	case "BODY": // RFC 6152 §2, RFC 3030 §3
-		o.Body = smtp.BodyType(strings.ToUpper(p.value))
+		o.Body = smtp.BodyType(upper(p.value))
 		if o.Body != smtp.Body7Bit && o.Body != smtp.Body8BitMIME && o.Body != smtp.BodyBinaryMIME {
 			return reply(501, 5, 5, 4, "want BODY=7BIT, 8BITMIME or BINARYMIME")
 		}
@@ -140,8 +144,8 @@ func (s *session) rcptTo(c command) error {
 
 // allowed reports whether mail for the recipient is taken. The postmaster always is (RFC 5321 §4.5.1).
 func (s *session) allowed(to string) bool {
-	return s.server.cfg.Allow == nil || strings.EqualFold(to, "postmaster") ||
-		strings.EqualFold(to, "postmaster@"+s.server.cfg.Hostname) || s.server.cfg.Allow.Allows(to)
+	return s.server.cfg.Allow == nil || equalFold(to, "postmaster") ||
+		equalFold(to, "postmaster@"+s.server.cfg.Hostname) || s.server.cfg.Allow.Allows(to)
 }
 
 // parseRcpt reads the arguments of RCPT.
@@ -151,7 +155,7 @@ func (s *session) parseRcpt(arg string) (to string, err error) {
 		return "", reply(501, 5, 5, 4, "want RCPT TO:<address>")
 	}
 	to, rest, pathErr := parsePath(strings.TrimLeft(path, " "))
-	if errors.Is(pathErr, errNoDomain) && strings.EqualFold(to, "postmaster") {
+	if errors.Is(pathErr, errNoDomain) && equalFold(to, "postmaster") {
 		pathErr = nil // the one mailbox without a domain
 	}
 	if pathErr == nil && to == "" {
@@ -179,12 +183,4 @@ func addressReply(err error, detail int) error {
 		return reply(553, 5, 6, 7, err.Error())
 	}
 	return reply(501, 5, 1, detail, err.Error())
-}
-
-// cutPrefixFold is strings.CutPrefix in any case.
-func cutPrefixFold(s, prefix string) (string, bool) {
-	if len(s) < len(prefix) || !strings.EqualFold(s[:len(prefix)], prefix) {
-		return s, false
-	}
-	return s[len(prefix):], true
 }

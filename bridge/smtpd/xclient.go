@@ -7,7 +7,7 @@ import (
 
 // unavailable are the values of an XCLIENT attribute that is not known.
 func unavailable(value string) bool {
-	return strings.EqualFold(value, "[UNAVAILABLE]") || strings.EqualFold(value, "[TEMPUNAVAIL]")
+	return equalFold(value, "[UNAVAILABLE]") || equalFold(value, "[TEMPUNAVAIL]")
 }
 
 // xclient takes what a trusted proxy knows of its client, which this session
@@ -25,7 +25,7 @@ func (s *session) xclient(c command) error {
 	for _, field := range strings.Fields(c.arg) {
 		name, value, ok := strings.Cut(field, "=")
 		value, err := parseXtext(value)
-		if err != nil || !ok || !next.set(strings.ToUpper(name), value) {
+		if err != nil || !ok || !next.set(upper(name), value) {
 			return reply(501, 5, 5, 4, "bad attribute "+field)
 		}
 	}
@@ -68,7 +68,7 @@ func (c *client) set(name, value string) bool {
 			c.helo = value
 		}
 	case "PROTO":
-		if value = strings.ToUpper(value); value != "SMTP" && value != "ESMTP" {
+		if value = upper(value); value != "SMTP" && value != "ESMTP" {
 			return false
 		}
 		c.proto = value
