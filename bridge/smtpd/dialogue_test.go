@@ -392,7 +392,7 @@ func (r *run) finish() error {
 	_ = r.conn.(interface{ CloseWrite() error }).CloseWrite() // the server may have closed
 	_ = r.conn.SetReadDeadline(time.Now().Add(patience))
 	if rest, err := io.ReadAll(r.r); len(rest) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
-		return fmt.Errorf("after the end of the dialogue: %q, %v", rest, err)
+		return fmt.Errorf("after the end of the dialogue: %q, %s", rest, fmt.Sprint(err))
 	}
 	return nil
 }

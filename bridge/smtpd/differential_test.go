@@ -154,7 +154,7 @@ func compare(r *run, got []transaction) error {
 	}
 	for _, t := range got {
 		if !r.gosmtp || t.end == nil {
-			return fmt.Errorf("also recorded: %s | %s, end %v", t, shown(t.body), t.end)
+			return fmt.Errorf("also recorded: %s | %s, end %s", t, shown(t.body), fmt.Sprint(t.end))
 		}
 	}
 	return nil
@@ -229,7 +229,7 @@ func (w wantedTransaction) compare(got transaction) error {
 	case got.String() != w.envelope:
 		return fmt.Errorf("recorded %s, want %s", got, w.envelope)
 	case end != w.end:
-		return fmt.Errorf("recorded an end %q (%v), want %q", end, got.end, w.end)
+		return fmt.Errorf("recorded an end %q (%s), want %q", end, fmt.Sprint(got.end), w.end)
 	case !w.anyBody && string(got.body) != string(w.body):
 		return fmt.Errorf("recorded the message %s, want %s", shown(got.body), shown(w.body))
 	}

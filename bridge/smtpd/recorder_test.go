@@ -74,7 +74,7 @@ func (s *recorderSession) Mail(from string, o *smtp.MailOptions) error {
 	if err := refusal(from, ""); err != nil {
 		return err
 	}
-	if max := s.recorder.maxBytes; max > 0 && o.Size > max {
+	if most := s.recorder.maxBytes; most > 0 && o.Size > most {
 		return errTooLarge
 	}
 	s.open = transaction{peer: s.peer, from: from, options: *o}
@@ -82,7 +82,7 @@ func (s *recorderSession) Mail(from string, o *smtp.MailOptions) error {
 }
 
 func (s *recorderSession) Rcpt(to string, _ *smtp.RcptOptions) error {
-	if max := s.recorder.maxRecipients; max > 0 && len(s.open.to) >= max {
+	if most := s.recorder.maxRecipients; most > 0 && len(s.open.to) >= most {
 		return &smtp.SMTPError{Code: 452, EnhancedCode: smtp.EnhancedCode{4, 5, 3}, Message: "too many recipients"}
 	}
 	if err := refusal(to, ""); err != nil {
@@ -104,15 +104,15 @@ func (s *recorderSession) Deliver(_ context.Context, body io.Reader) (id string,
 			return s.recorder.record(t), slices.Repeat([]error{err}, len(t.to))
 		}
 	}
-	limited, max := body, s.recorder.maxBytes
-	if max > 0 {
-		limited = io.LimitReader(body, max+1)
+	limited, most := body, s.recorder.maxBytes
+	if most > 0 {
+		limited = io.LimitReader(body, most+1)
 	}
 	var octets bytes.Buffer
 	_, t.end = octets.ReadFrom(limited)
 	t.body = octets.Bytes()
 	err := t.end
-	if max > 0 && int64(len(t.body)) > max {
+	if most > 0 && int64(len(t.body)) > most {
 		t.end, err = errNotRead, errTooLarge
 	}
 	id = s.recorder.record(t)
