@@ -106,6 +106,9 @@ func TestTimeouts(t *testing.T) {
 				}
 				d.drip(tc.drip, tc.pause)
 				stopAfter(t, tc.takes, func() { d.expect(tc.want) })
+				if tc.want[:3] != "421" {
+					d.expect("421 4.7.0")
+				}
 				d.expect("")
 				if got := r.limited(tc.limit); got != 1 {
 					t.Errorf("lsmtpd_smtp_limit_reached_total{limit=%q} = %v, want 1", tc.limit, got)
@@ -268,7 +271,8 @@ func TestReplyTimeout(t *testing.T) {
 	})
 }
 
-// What still comes of a refused message is read up to two limits; past either the reply comes at once, and the end.
+// What still comes of a refused message is read up to two limits; past either the reply comes at once, and the
+// end of the connection.
 func TestDrain(t *testing.T) {
 	refuse := func(context.Context, io.Reader) (string, []error) {
 		return "", []error{&smtp.SMTPError{Code: 552, EnhancedCode: smtp.EnhancedCode{5, 3, 4}, Message: "too large"}}
@@ -310,6 +314,7 @@ func TestDrain(t *testing.T) {
 					d.do("NOOP", "250")
 					return
 				}
+				d.expect("421 4.7.0")
 				d.expect("")
 				if got := r.limited(tc.limit); got != 1 {
 					t.Errorf("lsmtpd_smtp_limit_reached_total{limit=%q} = %v, want 1", tc.limit, got)
