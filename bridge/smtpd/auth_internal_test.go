@@ -117,6 +117,14 @@ func TestRequired(t *testing.T) {
 	d.do("body\r\n.", "250")
 	d.do("QUIT", "221")
 
+	local := r.dialUnix("lmtp")
+	local.expect("220")
+	local.do("LHLO client.example.org", "250")
+	local.transaction()
+	if got := r.taken.peer(); got.Address != "" || got.Protocol != "LMTP" {
+		t.Errorf("on a unix socket, the Session was told %+v", got)
+	}
+
 	none := newRig(t, nil).dial("smtp").greeted(nil)
 	none.do("STARTTLS", "502 5.5.1")
 }

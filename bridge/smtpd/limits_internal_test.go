@@ -246,6 +246,24 @@ func TestWriteTimeout(t *testing.T) {
 	}
 }
 
+// A client that takes its replies an octet a second is closed like one that takes none.
+func TestSlowReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, limitedConfig)
+		d := r.dial("smtp").greeted(nil)
+		d.write(strings.Repeat("HELP\r\n", 100))
+		stopAfter(t, time.Minute, func() {
+			var octet [1]byte
+			for err := error(nil); err == nil; _, err = d.conn.Read(octet[:]) {
+				time.Sleep(time.Second) // of the bubble
+			}
+		})
+		if got := r.limited(limitWriteTimeout); got != 1 {
+			t.Errorf("the limit was reached %v times, want 1", got)
+		}
+	})
+}
+
 // The Session is told when the client may give up.
 func TestReplyTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

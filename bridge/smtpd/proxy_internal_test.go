@@ -189,6 +189,29 @@ func TestXclient(t *testing.T) {
 	}
 }
 
+// On a unix socket, those who are trusted are all or none.
+func TestUnixPeers(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.XclientFrom, c.ProxyFrom = proxies(t, "unix"), proxies(t, "unix") })
+	d := r.dialUnix("lmtp")
+	d.write("PROXY TCP4 198.51.100.7 198.51.100.8 4097 25\r\n")
+	d.expect("220")
+	d.do("LHLO h", "250")
+	d.do("XCLIENT ADDR=198.51.100.9", "550 5.7.0") // it is for whom the proxy names, who is not trusted
+	d.transaction()
+	if got := r.taken.peer().Address; got != "198.51.100.7" {
+		t.Errorf("the client has the address %q", got)
+	}
+	d = r.dialUnix("lmtp")
+	d.write("PROXY UNKNOWN\r\n")
+	d.expect("220")
+	d.do("XCLIENT ADDR=198.51.100.9", "220")
+	d.do("LHLO h", "250")
+	d.transaction()
+	if got := r.taken.peer().Address; got != "198.51.100.9" {
+		t.Errorf("the client has the address %q", got)
+	}
+}
+
 // XCLIENT is for those who are trusted, between mails.
 func TestXclientRefused(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.XclientFrom, c.ProxyFrom = proxies(t, "192.0.2.1"), proxies(t, "192.0.2.3") })

@@ -94,12 +94,21 @@ type dialogue struct {
 func (r *rig) dial(scheme string) *dialogue { return r.dialFrom(scheme, "192.0.2.1") }
 
 func (r *rig) dialFrom(scheme, from string) *dialogue {
+	return r.connect(Endpoint{scheme, "tcp", "test"}, net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(from), 1025)))
+}
+
+// dialUnix connects to a unix socket.
+func (r *rig) dialUnix(scheme string) *dialogue {
+	return r.connect(Endpoint{scheme, "unix", "/test"}, &net.UnixAddr{Net: "unix"})
+}
+
+func (r *rig) connect(e Endpoint, peer net.Addr) *dialogue {
 	ours, theirs := net.Pipe()
 	d := &dialogue{t: r.t, pipe: ours, conn: ours, r: bufio.NewReader(ours), written: make(chan struct{})}
 	close(d.written)
 	r.t.Cleanup(func() { ours.Close(); <-d.written })
 	_ = ours.SetDeadline(time.Now().Add(bound))
-	r.serve(Endpoint{scheme, "tcp", "test"}, &peerConn{theirs, net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(from), 1025))})
+	r.serve(e, &peerConn{theirs, peer})
 	return d
 }
 
