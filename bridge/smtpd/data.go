@@ -1,7 +1,6 @@
 package smtpd
 
 import (
-	"bytes"
 	"errors"
 	"io"
 
@@ -31,30 +30,31 @@ type dots struct {
 // unless the end of data is among them, and whether it is. It must not be
 // called in the state lineDotCR: its CR may have to go before p.
 func (d *dots) unstuff(p []byte) (n, used int, end bool) {
-	for used < len(p) {
-		switch c := p[used]; {
+	l := lines{p: p, stretches: true}
+	for l.at < len(p) {
+		switch c := p[l.at]; {
 		case d.state == lineStart && c == '.':
 			d.state = lineDot
-			used++
+			l.at++
 			continue
 		case d.state == lineDot && c == '\r':
 			d.state = lineDotCR
-			used++
+			l.at++
 			continue
 		case d.state == lineDotCR && c == '\n':
-			return n, used + 1, true
+			return n, l.at + 1, true
 		case d.state == lineDotCR: // the dot was stuffed
 			p[n] = d.resume()
 			n++
 		}
-		run := d.run(p[used:])
-		if n != used {
-			copy(p[n:], p[used:used+run])
+		from := l.at
+		d.run(&l)
+		if n != from {
+			copy(p[n:], p[from:l.at])
 		}
-		n += run
-		used += run
+		n += l.at - from
 	}
-	return n, used, false
+	return n, l.at, false
 }
 
 // resume ends the state lineDotCR where the CR turns out to be content, and returns it.
@@ -63,84 +63,26 @@ func (d *dots) resume() byte {
 	return '\r'
 }
 
-// run passes content up to the start of a line that begins with a dot, or to the end of p, and returns its length.
-// The first octet is content.
-func (d *dots) run(p []byte) int {
+// run passes content, of which the next octet is some, up to the start of a line that begins with a dot, or to the end.
+func (d *dots) run(l *lines) {
 	hadCR := d.state == afterCR
 	d.state = inLine
-	l := lines{p: p, stretches: true}
-	for l.next() {
-		switch {
-		case l.ended:
-			l.pairs++
-		case l.at == 1 && hadCR: // its CR was the octet before p
-		default:
-			d.bare = true
-			continue
-		}
-		if l.at == len(p) || p[l.at] == '.' {
-			d.state = lineStart
-			break
-		}
+	if hadCR && l.p[l.at] == '\n' {
+		l.at++
+		l.begin = l.at
+	} else {
+		l.begin = l.at
+		d.bare = !l.next() || hadCR || d.bare
 	}
-	if d.state == inLine {
-		l.at = len(p)
-		if p[l.at-1] == '\r' {
-			d.state = afterCR
-			l.pairs++ // or not: the next octet tells
-		}
+	for l.at < len(l.p) && l.p[l.at] != '.' {
+		d.bare = !l.next() || d.bare
 	}
-	if hadCR && p[0] != '\n' || !d.bare && bytes.Count(p[:l.at], []byte{'\r'}) != l.pairs {
-		d.bare = true
+	switch {
+	case l.begin == l.at:
+		d.state = lineStart
+	case l.p[l.at-1] == '\r':
+		d.state = afterCR
 	}
-	return l.at
-}
-
-// lines finds the ends of lines.
-type lines struct {
-	p         []byte
-	at        int  // behind the last LF found
-	ended     bool // it follows a CR of p
-	pairs     int  // CRLFs counted by the caller, or passed in a stretch
-	stretches bool // whether to look for them
-}
-
-// next finds the next LF. On the way it passes lines of equal length, as base64
-// has them, faster than one by one, up to the last of them or to one that
-// begins with a dot.
-func (l *lines) next() bool {
-	lf := bytes.IndexByte(l.p[l.at:], '\n')
-	if lf < 0 {
-		return false
-	}
-	stride := lf + 1
-	l.at += stride
-	l.ended = l.at > 1 && l.p[l.at-2] == '\r'
-	if l.ended && l.stretches && stride > 1 {
-		l.stretch(stride)
-	}
-	return true
-}
-
-// leastStretch is the fewest lines of equal length that are worth it.
-const leastStretch = 4
-
-// stretch passes lines of stride octets.
-func (l *lines) stretch(stride int) {
-	at := l.at
-	for at+stride <= len(l.p) && l.p[at] != '.' && l.p[at+stride-2] == '\r' && l.p[at+stride-1] == '\n' {
-		at += stride
-	}
-	n := (at - l.at) / stride
-	if n < leastStretch {
-		return
-	}
-	if bytes.Count(l.p[l.at:at], []byte{'\n'}) != n {
-		l.stretches = false // an LF stands within a line: one by one then, and no looking twice
-		return
-	}
-	l.at = at
-	l.pairs += n
 }
 
 // dotReader is the message of DATA.

@@ -71,7 +71,8 @@ func unstuffed(sent string) (message, rest string, ended, bare bool) {
 
 // FuzzDots compares the reader of DATA with one that goes octet by octet.
 func FuzzDots(f *testing.F) {
-	for _, seed := range []string{"", ".\r\n", "\r\n.\r\n", "a\r\n..b\r\n.\r\nQUIT\r\n", "a\r\r\n.\r\n", "a\n.\nb\r\n.\rc\r\n.\r\n", ".\r\r\n.\r\n", "..\r\n...\r\n.", "\r", ".\n\r\n.\r\n", "a\r\n.b\r.\r\n\r\n.\r\n"} {
+	for _, seed := range []string{"", ".\r\n", "\r\n.\r\n", "a\r\n..b\r\n.\r\nQUIT\r\n", "a\r\r\n.\r\n", "a\n.\nb\r\n.\rc\r\n.\r\n", ".\r\r\n.\r\n", "..\r\n...\r\n.", "\r", ".\n\r\n.\r\n", "a\r\n.b\r.\r\n\r\n.\r\n",
+		"x\r\n" + strings.Repeat("aaaa\r\naaaa\r\n\r\n..\r\n", 9) + ".\r\n", strings.Repeat(strings.Repeat("A", 76)+"\r\n", 20) + "A\r" + strings.Repeat(strings.Repeat("A", 76)+"\r\n", 9) + ".\r\n"} {
 		f.Add([]byte(seed), 1, 1)
 		f.Add([]byte(seed), 7, 3)
 		f.Add([]byte(seed), window, window)
