@@ -263,8 +263,12 @@ func (c *conn) wake() {
 
 // flush writes the replies gathered. Once it has failed it goes on failing.
 func (c *conn) flush() error {
-	if len(c.out) == 0 || c.broken != nil {
+	switch {
+	case c.broken != nil:
+		c.out = nil
 		return c.broken
+	case len(c.out) == 0:
+		return nil
 	}
 	_ = c.rw.SetWriteDeadline(after(c.cfg.WriteTimeout)) // fails only on a closed connection, as the write will
 	if _, c.broken = c.rw.Write(c.out); c.broken == nil {

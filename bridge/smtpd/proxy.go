@@ -54,7 +54,7 @@ func (s *session) readProxyHeader() (net.Addr, error) {
 	if tcp, ok := h.SourceAddr.(*net.TCPAddr); ok {
 		return tcp, nil
 	}
-	return nil, nil //nolint:nilnil // AF_UNSPEC, or a socket of the proxy's machine
+	return nil, nil //nolint:nilnil // UNKNOWN, or a socket of the proxy's machine
 }
 
 // afterHeader is a connection of which a reader holds what came behind the PROXY header.

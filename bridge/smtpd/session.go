@@ -72,7 +72,7 @@ func (s *session) serve() {
 			s.server.metrics.panics.Inc()
 			s.server.cfg.Logger.Error("a session has panicked", "panic", p, "client", s.address, "stack", string(debug.Stack()))
 			s.reply(421, "4.3.0", "internal error, try again later")
-			s.close(orderly)
+			s.close(lingering)
 		}
 		s.end()
 	}()

@@ -45,7 +45,7 @@ func (s *session) admitted() error {
 		return reply(530, 5, 7, 0, "authentication required")
 	case cfg.MaxTransactions > 0 && s.transactions >= cfg.MaxTransactions:
 		s.server.metrics.limit(limitTransactions)
-		s.close(orderly)
+		s.close(lingering)
 		return reply(421, 4, 7, 0, fmt.Sprintf("%d messages have come on this connection, make another", s.transactions))
 	}
 	return nil
