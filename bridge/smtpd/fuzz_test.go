@@ -271,7 +271,7 @@ func testSession(nc net.Conn, backend Session) *session {
 	}
 	srv.set = newConnections(&srv.cfg)
 	srv.metrics = newMetrics(nil, srv.set)
-	s := newSession(srv, Endpoint{"smtp", "tcp", ""}, nc)
+	s := newSession(srv, Endpoint{Scheme: "smtp", Network: "tcp"}, nc)
 	s.ctx = srv.ctx
 	return s
 }

@@ -94,12 +94,12 @@ type dialogue struct {
 func (r *rig) dial(scheme string) *dialogue { return r.dialFrom(scheme, "192.0.2.1") }
 
 func (r *rig) dialFrom(scheme, from string) *dialogue {
-	return r.connect(Endpoint{scheme, "tcp", "test"}, net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(from), 1025)))
+	return r.connect(Endpoint{Scheme: scheme, Network: "tcp", Address: "test"}, net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(from), 1025)))
 }
 
 // dialUnix connects to a unix socket.
 func (r *rig) dialUnix(scheme string) *dialogue {
-	return r.connect(Endpoint{scheme, "unix", "/test"}, &net.UnixAddr{Net: "unix"})
+	return r.connect(Endpoint{Scheme: scheme, Network: "unix", Address: "/test"}, &net.UnixAddr{Net: "unix"})
 }
 
 func (r *rig) connect(e Endpoint, peer net.Addr) *dialogue {

@@ -417,9 +417,13 @@ func TestUnixSocket(t *testing.T) {
 		t.Errorf("a socket that is in use: %v, want an error that names smtp.listen", err)
 	}
 	stale.Close()
+	cfg.Listen[0].Mode = 0o626
 	s, err := smtpd.Listen(cfg, nil)
 	if err != nil {
 		t.Fatalf("a socket that was left behind: %v", err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o626 {
+		t.Errorf("the socket is %v, %v; want mode 0626", info.Mode(), err)
 	}
 	if err := s.Close(); err != nil {
 		t.Error(err)
@@ -431,12 +435,15 @@ func TestParseEndpoint(t *testing.T) {
 		"127.0.0.1:25":          "smtp://127.0.0.1:25",
 		"smtps://[::1]:465":     "smtps://[::1]:465",
 		"lmtp:///run/lmtp.sock": "lmtp:///run/lmtp.sock",
+
+		"lmtp:///run/lmtp.sock?mode=666": "lmtp:///run/lmtp.sock?mode=0666",
 	} {
 		if e, err := smtpd.ParseEndpoint(text); err != nil || e.String() != want {
 			t.Errorf("ParseEndpoint(%q) = %q, %v; want %q", text, e, err, want)
 		}
 	}
-	for _, text := range []string{"", "smtp://", "smtp://host", "http://host:80", "smtp://host:25/path", "lmtp://"} {
+	for _, text := range []string{"", "smtp://", "smtp://host", "http://host:80", "smtp://host:25/path", "lmtp://",
+		"lmtp:///run/x?mode=rw", "lmtp:///run/x?mode=1777", "lmtp:///run/x?mode=0", "lmtp:///run/x?owner=postfix", "lmtp://127.0.0.1:24?mode=0666"} {
 		if e, err := smtpd.ParseEndpoint(text); err == nil {
 			t.Errorf("ParseEndpoint(%q) = %q, want an error", text, e)
 		}
