@@ -60,11 +60,12 @@ type conn struct {
 	promises []string // transactions whose 250 is in out
 	broken   error    // of a write
 
-	deadline  time.Time // set for reads
-	until     time.Time // no read of a message waits longer, where it is set
-	pace      pace
-	inMessage atomic.Bool // wake does not end it
-	woken     atomic.Bool
+	deadline      time.Time // set for reads
+	writeDeadline time.Time // set for writes
+	until         time.Time // no read of a message waits longer, where it is set
+	pace          pace
+	inMessage     atomic.Bool // wake does not end it
+	woken         atomic.Bool
 }
 
 func newConn(nc net.Conn, cfg *Config) *conn {
@@ -270,7 +271,10 @@ func (c *conn) flush() error {
 	case len(c.out) == 0:
 		return nil
 	}
-	_ = c.rw.SetWriteDeadline(after(c.cfg.WriteTimeout)) // fails only on a closed connection, as the write will
+	if deadline := after(c.cfg.WriteTimeout); deadline.Sub(c.writeDeadline) > c.cfg.WriteTimeout/16 { // else the one before will do
+		c.writeDeadline = deadline
+		_ = c.rw.SetWriteDeadline(deadline) // fails only on a closed connection, as the write will
+	}
 	if _, c.broken = c.rw.Write(c.out); c.broken == nil {
 		c.promises = c.promises[:0]
 	}
@@ -323,7 +327,7 @@ func deadlineAt(now time.Time, d time.Duration) time.Time {
 // upgrade goes on above TLS, with nothing read ahead.
 func (c *conn) upgrade(t net.Conn) {
 	_ = c.socket.SetDeadline(time.Time{}) // fails only on a closed connection, as the next read will
-	c.rw, c.deadline = t, time.Time{}
+	c.rw, c.deadline, c.writeDeadline = t, time.Time{}, time.Time{}
 	c.discard()
 }
 
