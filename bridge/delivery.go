@@ -41,9 +41,8 @@ func (s *Session) deliveries() []*delivery {
 
 // publish fits and publishes every delivery, and notes in each what became of it.
 func (t *transaction) publish(ctx context.Context, s *Session, email *schema.Email, list []*delivery) {
-	settle, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.bridge.cfg.SettleTimeout)
+	settle, cancel := context.WithDeadline(context.WithoutCancel(ctx), t.source.ended.Add(t.bridge.cfg.SettleTimeout))
 	defer cancel()
-	begun := time.Now()
 	messages := make([]*schema.Message, len(list))
 	for i, d := range list {
 		messages[i] = t.message(s, email, d)
@@ -54,12 +53,14 @@ func (t *transaction) publish(ctx context.Context, s *Session, email *schema.Ema
 			return
 		}
 	}
+	t.handedOver = true
 	var wg sync.WaitGroup
-	for i, d := range list {
-		wg.Go(func() { t.send(settle, ctx.Done(), messages[i], d) })
+	for i, d := range list[1:] {
+		wg.Go(func() { t.send(settle, ctx.Done(), messages[i+1], d) })
 	}
+	t.send(settle, ctx.Done(), messages[0], list[0])
 	wg.Wait()
-	t.bridge.metrics.settle.Observe(time.Since(begun).Seconds())
+	t.bridge.metrics.settle.Observe(time.Since(t.source.ended).Seconds())
 }
 
 // send publishes one delivery.

@@ -11,21 +11,28 @@ import (
 // The budget message.memory bounds the envelopes that are being built or sent.
 //
 // Every transaction takes an ordinary share before it reads the body: enough
-// for the window on the message and the envelope of mail as people send it. A
-// transaction whose envelope outgrows that (a huge header, hundreds of parts)
-// takes the whole share on top, which covers the worst that the message.max_*
-// limits allow, and waits for it unread. The two kinds of share come from two
-// halves of the budget, so whoever holds a whole share can always finish, and
-// ordinary mail flows beside any number of hostile ones.
+// for the window on the message and the envelope of mail as most people send it.
+// A transaction whose envelope outgrows that takes a large share on top, which
+// has room for all the texts and inline parts that an envelope may hold, and
+// waits for it unread. What outgrows that, too (a huge header, hundreds of
+// parts), takes the whole share, which covers the worst that the message.max_*
+// limits allow. Each kind of share comes from a part of the budget of its own, so
+// whoever holds one of the last kind can always finish, and mail of one kind does
+// not wait for that of the next.
 const (
 	ordinaryShare = 192 << 10
 	// ordinaryHeader is how much may be read of a header block under the ordinary share.
 	ordinaryHeader = 48 << 10
 	// partCost is what a body part costs in memory beside its octets: its node, its blob, and both encoded, twice.
 	partCost = 3 << 10
+	// textCost is what an octet of text costs: as read, as text, and encoded.
+	textCost = 5
 	// memoryWait bounds the wait for a share. RFC 5321 §4.5.3.2.5 has clients wait 3 minutes for the server to take a chunk.
 	memoryWait = 2 * time.Minute
 )
+
+// largeShare is what an envelope under cfg can take that has an ordinary header and an ordinary number of parts.
+func largeShare(cfg Config) int64 { return textCost*cfg.MaxInlineBytes + ordinaryShare }
 
 // wholeShare is the most that one envelope can take under cfg: its header
 // fields, which cost several times their octets when they are tiny, its inline
@@ -36,24 +43,29 @@ func wholeShare(cfg Config) int64 {
 }
 
 // MinMemory is the least Config.Memory with which every message can be taken.
-func MinMemory(cfg Config) int64 { return 2 * max(wholeShare(cfg), ordinaryShare) }
+func MinMemory(cfg Config) int64 { return 2 * max(wholeShare(cfg)+largeShare(cfg), ordinaryShare) }
 
 // memory is the budget of a Bridge.
 type memory struct {
-	ordinary, whole *semaphore.Weighted
-	wholeShare      int64
+	ordinary, large, whole *semaphore.Weighted
+	largeShare, wholeShare int64
 }
 
+// newMemory divides the budget: half of it for ordinary shares, a quarter for large ones, and the rest, which is
+// one whole share at least, for whole ones.
 func newMemory(cfg Config) *memory {
+	m := &memory{largeShare: largeShare(cfg), wholeShare: wholeShare(cfg)}
 	half := cfg.Memory / 2
-	return &memory{semaphore.NewWeighted(half), semaphore.NewWeighted(half), wholeShare(cfg)}
+	large := max(m.largeShare, min(half/2, half-m.wholeShare))
+	m.ordinary, m.large, m.whole = semaphore.NewWeighted(half), semaphore.NewWeighted(large), semaphore.NewWeighted(half-large)
+	return m
 }
 
 // share is what one transaction holds of the budget.
 type share struct {
-	memory *memory
-	used   int64 // estimate of the envelope so far, octets
-	whole  bool
+	memory       *memory
+	used         int64 // estimate of the envelope so far, octets
+	large, whole bool
 }
 
 // take waits for an ordinary share.
@@ -64,13 +76,22 @@ func (m *memory) take(ctx context.Context) (*share, error) {
 	return &share{memory: m}, nil
 }
 
-// use adds n octets to the envelope's estimate and waits for the whole share once it outgrows the ordinary one.
+// use adds n octets to the envelope's estimate and waits for the share that it needs then.
 func (s *share) use(ctx context.Context, n int64) error {
 	s.used += n
-	if s.used <= ordinaryShare {
+	switch {
+	case s.used <= ordinaryShare || s.whole:
+		return nil
+	case s.used > ordinaryShare+s.memory.largeShare:
+		return s.grow(ctx)
+	case s.large:
 		return nil
 	}
-	return s.grow(ctx)
+	if err := acquire(ctx, s.memory.large, s.memory.largeShare); err != nil {
+		return err
+	}
+	s.large = true
+	return nil
 }
 
 // grow waits for the whole share, once.
@@ -89,6 +110,9 @@ func (s *share) grow(ctx context.Context) error {
 func (s *share) release() {
 	if s.whole {
 		s.memory.whole.Release(s.memory.wholeShare)
+	}
+	if s.large {
+		s.memory.large.Release(s.memory.largeShare)
 	}
 	s.memory.ordinary.Release(ordinaryShare)
 }

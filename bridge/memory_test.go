@@ -27,11 +27,11 @@ func TestWholeShareIsGivenOneAfterTheOther(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := first.use(t.Context(), ordinaryShare+1); err != nil {
+		if err := first.use(t.Context(), ordinaryShare+m.largeShare+1); err != nil {
 			t.Fatal(err)
 		}
 		grown := make(chan error, 1)
-		go func() { grown <- second.use(t.Context(), ordinaryShare+1) }()
+		go func() { grown <- second.use(t.Context(), ordinaryShare+m.largeShare+1) }()
 		synctest.Wait()
 		select {
 		case <-grown:
@@ -56,10 +56,10 @@ func TestOrdinaryMailFlowsBesideAHugeOne(t *testing.T) {
 	if err := huge.grow(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for range 1000 {
+	for i := range 1000 {
 		s, err := m.take(t.Context())
 		if err == nil {
-			err = s.use(t.Context(), 10_000)
+			err = s.use(t.Context(), int64(i)*m.largeShare/1000) // texts of up to some hundred kilobytes
 		}
 		if err != nil {
 			t.Fatal(err)

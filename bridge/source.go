@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"hash"
 	"io"
+	"time"
 )
 
 // source is the message as it arrives. It counts and hashes the octets, holds
@@ -16,6 +17,7 @@ type source struct {
 	n     int64
 	hash  hash.Hash // nil without digests
 	err   error     // sticky; io.EOF once the end of data was seen
+	ended time.Time // when that was
 
 	// header counts the octets read since the reader was asked for a header.
 	// Past ordinaryHeader of them, grow is called before more is read.
@@ -51,7 +53,9 @@ func (s *source) Read(p []byte) (int, error) {
 	if s.limit > 0 && s.n > s.limit {
 		err = errMessageTooLarge
 	}
-	s.err = err
+	if s.err = err; err == io.EOF {
+		s.ended = time.Now()
+	}
 	return n, err
 }
 

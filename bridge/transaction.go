@@ -33,6 +33,8 @@ type transaction struct {
 	inline    int64    // octets kept in the envelope
 	keys      []string // objects that may exist in the store
 	head      *[]byte  // from headPool
+
+	handedOver bool // a message that refers to the objects may be with the broker
 }
 
 // Deliver reads the message to its end of data and delivers it. It returns the
@@ -71,6 +73,14 @@ func (b *Bridge) newTransaction(body io.Reader) *transaction {
 // run takes the message from its first octet to the outcome of its deliveries, and cleans up where none came of it.
 func (t *transaction) run(ctx context.Context, s *Session, deliveries []*delivery) {
 	defer t.release()
+	defer func() {
+		if p := recover(); p != nil {
+			if !t.handedOver {
+				t.undo(ctx)
+			}
+			panic(p) // the receiving side ends the session
+		}
+	}()
 	email, err := t.receive(ctx)
 	if err == nil {
 		t.publish(ctx, s, email, deliveries)

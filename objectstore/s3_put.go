@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime/debug"
 
 	"github.com/minio/minio-go/v7"
 )
@@ -149,10 +150,17 @@ func (s *S3) abortStrays(ctx context.Context, name, keep string) error {
 }
 
 // sendPart stores one part and returns what completes it.
-func (s *S3) sendPart(ctx context.Context, name, id string, number int, b *buffer) (minio.CompletePart, error) {
+//
+// It runs in a goroutine of the upload: a panic fails the upload there, and not the process.
+func (s *S3) sendPart(ctx context.Context, name, id string, number int, b *buffer) (_ minio.CompletePart, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
 	sum := s.encoded(b)
 	var part minio.ObjectPart
-	err := s.settle(ctx, s.transferLimit(b.size), func(ctx context.Context) (err error) {
+	err = s.settle(ctx, s.transferLimit(b.size), func(ctx context.Context) (err error) {
 		options := minio.PutObjectPartOptions{DisableContentSha256: true}
 		if sum != "" {
 			options.CustomHeader = http.Header{checksumHeader: {sum}}

@@ -40,6 +40,15 @@ func (r *chunkReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
+func (r *chunkReader) await() {
+	for r.err == nil && r.remaining == 0 && !r.last {
+		r.err = r.next()
+	}
+	if r.err == nil && r.remaining > 0 {
+		r.err = r.s.conn.await()
+	}
+}
+
 // next acknowledges a chunk, and waits for the next one. The wait counts for the
 // pace of the message, and a chunk without octets as a command without a message.
 func (r *chunkReader) next() error {
@@ -48,9 +57,10 @@ func (r *chunkReader) next() error {
 		begun := time.Now()
 		c, err := r.s.command()
 		if err != nil {
-			return err
+			r.s.lost(err)
+			return errAbandoned
 		}
-		if r.s.conn.pace.add(&r.s.server.cfg, 0, time.Since(begun)) {
+		if r.s.conn.pace.add(r.s.server.cfg.MinRate, 0, time.Since(begun)) {
 			return errTooSlow
 		}
 		if c.verb == "BDAT" {
@@ -122,9 +132,10 @@ func (s *session) bdat(c command) error {
 		s.receive(r)
 		return nil
 	}
+	s.conn.pace = pace{}
 	switch s.drain(r) {
 	case lost:
-		s.close(silently)
+		s.lost(r.err)
 		return nil
 	case overdrawn, stalled:
 		s.replyError(errSequence)

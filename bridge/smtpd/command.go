@@ -14,7 +14,8 @@ type command struct {
 }
 
 // errCharacter reports octets that a command may not contain: control
-// characters (RFC 5321 §4.1.2 lets only printable ones be quoted), or anything but ASCII in its verb.
+// characters (RFC 5321 §4.1.2 lets only printable ones be quoted), anything but
+// ASCII in its verb, and blanks before that, or a tab behind it.
 var errCharacter = errors.New("a command is printable ASCII")
 
 // parseCommand takes a line without its end apart (RFC 5321 §4.1.1).
@@ -26,10 +27,10 @@ func parseCommand(line []byte) (command, error) {
 		}
 	}
 	verb, arg, _ := strings.Cut(string(line), " ")
-	if !isASCII(verb) {
+	if !isASCII(verb) || strings.Contains(verb, "\t") || verb == "" && arg != "" {
 		return command{}, errCharacter
 	}
-	return command{upper(verb), strings.Trim(arg, " \t")}, nil
+	return command{upper(verb), strings.TrimLeft(arg, " \t")}, nil
 }
 
 // upper is s with the letters of ASCII in upper case, and no others: strings.ToUpper takes the long s of UTF-8 for an S.

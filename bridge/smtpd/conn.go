@@ -14,13 +14,14 @@ import (
 const (
 	// maxCommandLine is the longest command, octets without its end: what RFC 4954 §4 asks for AUTH.
 	maxCommandLine = 12288
-	// longestVerb is how much of the beginning of a longer one is looked at.
-	longestVerb = 16
+	// longBeginning is how much of a longer one is looked at, to see what it would have been.
+	longBeginning = 16
 	// maxSkipped is how much of a longer one is read to find its end.
 	maxSkipped = 64 << 10
 
-	// smallWindow is what a session that waits for a command reads ahead.
-	smallWindow = 1 << 10
+	// smallWindow is what a session that waits for a command or for the beginning of a message reads ahead: a group of
+	// commands, and most mails that are small.
+	smallWindow = 4 << 10
 	// smallReplies is the room for replies that an idle session keeps.
 	smallReplies = 1 << 10
 	// window is what it reads ahead of a longer line, or of a message for a reader with a small buffer.
@@ -124,7 +125,7 @@ func (c *conn) line() ([]byte, error) {
 			return line, nil
 		}
 		if scanned = c.buffered(); scanned > maxCommandLine+1 {
-			beginning := bytes.Clone(c.in[c.r : c.r+longestVerb])
+			beginning := bytes.Clone(c.in[c.r : c.r+longBeginning])
 			return beginning, c.skipLine(deadline)
 		}
 		if err := c.fill(deadline); err != nil {
@@ -135,18 +136,20 @@ func (c *conn) line() ([]byte, error) {
 
 // skipLine reads on to the end of a line that is too long.
 func (c *conn) skipLine(deadline time.Time) error {
-	for skipped := 0; skipped <= maxSkipped; {
-		if i := bytes.IndexByte(c.in[c.r:c.w], '\n'); i >= 0 {
+	for skipped := 0; ; {
+		i := bytes.IndexByte(c.in[c.r:c.w], '\n')
+		if i >= 0 && skipped+i <= maxSkipped {
 			c.r += i + 1
 			return errLineTooLong
 		}
-		skipped += c.buffered()
+		if skipped += c.buffered(); i >= 0 || skipped > maxSkipped {
+			return errLineEndless
+		}
 		c.discard()
 		if err := c.fill(deadline); err != nil {
 			return err
 		}
 	}
-	return errLineEndless
 }
 
 // fill reads ahead once.
@@ -165,6 +168,16 @@ func (c *conn) fill(deadline time.Time) error {
 	return err
 }
 
+// await waits until octets of a message are read ahead.
+func (c *conn) await() (err error) {
+	if c.buffered() > 0 {
+		return nil
+	}
+	c.discard()
+	c.w, err = c.readPaced(c.in)
+	return err
+}
+
 // readMessage reads octets of a message into p: what is read ahead first, else
 // what the client sends, and not all too slowly. The octets beyond the message
 // that it may return with them are for unread.
@@ -174,11 +187,10 @@ func (c *conn) readMessage(p []byte) (n int, fresh bool, err error) {
 			n, err = c.readPaced(p[:min(len(p), window)])
 			return n, true, err
 		}
-		c.discard()
-		if c.big == nil {
+		if c.discard(); c.big == nil {
 			c.grow()
 		}
-		if c.w, err = c.readPaced(c.in); err != nil {
+		if err := c.await(); err != nil {
 			return 0, false, err
 		}
 	}
@@ -189,27 +201,22 @@ func (c *conn) readMessage(p []byte) (n int, fresh bool, err error) {
 
 // readPaced reads once, and times the wait.
 func (c *conn) readPaced(p []byte) (int, error) {
-	for {
-		begun := time.Now()
-		limit := c.pace.limit(c.cfg)
-		deadline := deadlineAt(begun, limit)
-		if !c.until.IsZero() && (deadline.IsZero() || c.until.Before(deadline)) {
-			deadline = c.until
-		}
-		n, err := c.read(p, deadline)
-		switch slow := c.pace.add(c.cfg, n, time.Since(begun)); {
-		case slow:
-			return 0, errTooSlow
-		case n > 0:
-			return n, nil
-		case errors.Is(err, errTimeout) && !c.until.IsZero() && !time.Now().Before(c.until):
-			return 0, errDrained
-		case errors.Is(err, errTimeout) && limit != c.cfg.DataTimeout:
-			// a minute of the pace has ended well
-		case err != nil:
-			return 0, err
-		}
+	begun := time.Now()
+	deadline := deadlineAt(begun, c.cfg.DataTimeout)
+	draining := !c.until.IsZero() && (deadline.IsZero() || c.until.Before(deadline))
+	if draining {
+		deadline = c.until
 	}
+	n, err := c.read(p, deadline)
+	switch {
+	case draining && errors.Is(err, errTimeout):
+		return 0, errDrained
+	case err != nil:
+		return 0, err
+	case c.pace.add(c.cfg.MinRate, n, time.Since(begun)):
+		return 0, errTooSlow
+	}
+	return n, nil
 }
 
 // read reads once from the client, after all replies have gone out. It returns

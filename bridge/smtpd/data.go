@@ -160,6 +160,8 @@ func (r *dotReader) drained() {
 	}
 }
 
+func (r *dotReader) await() { r.err = r.conn.await() }
+
 func (r *dotReader) whole() bool { return r.ended }
 
 // data takes a message by DATA (RFC 5321 §4.1.1.4).

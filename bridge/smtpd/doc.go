@@ -24,12 +24,12 @@
 // lsmtpd_smtp_limit_reached_total. What it does, and its default:
 //
 //	smtp.max_connections         1000    421 4.7.0 in the place of the greeting; an smtps connection is closed
-//	smtp.max_connections_per_ip  50      the same
+//	smtp.max_connections_per_ip  50      the same; of the client that a PROXY header names, and none for a peer in smtp.xclient_from
 //	smtp.max_message_bytes       1 GiB   552 5.3.4 to MAIL with SIZE, else after the end of data
 //	smtp.max_recipients          1000    452 4.5.3 to RCPT
 //	smtp.max_transactions        10000   421 4.7.0 to MAIL, close
-//	smtp.max_commands            1000    421 4.7.0, close: commands since the last message, but accepted RCPT, DATA and BDAT
-//	smtp.max_errors              50      421 4.7.0, close: replies of 5xx since the last message
+//	smtp.max_commands            1000    421 4.7.0, close: commands since the last message, taken or refused, but accepted RCPT, DATA and BDAT
+//	smtp.max_errors              50      421 4.7.0, close: replies of 5xx since the last message, taken or refused
 //	smtp.auth.max_attempts       3       421 4.7.0, close
 //	smtp.allow                   all     550 5.1.1 to RCPT
 //	smtp.bare_newlines           reject  550 5.6.0 after the end of data
@@ -37,7 +37,8 @@
 //	smtp.command_timeout         5 min   421 4.4.2, close: for all of a command line
 //	smtp.handshake_timeout       1 min   close
 //	smtp.data_timeout            3 min   421 4.4.2, close: nothing arrives of a message
-//	smtp.min_rate                100     421 4.4.2, close: octets a second of a message, averaged over a minute of waiting for the client
+//	smtp.min_rate                100     421 4.4.2, close: octets a second of a message, averaged over a minute of waiting for the client,
+//	                                     of which a single pause counts for 30 s at most
 //	smtp.write_timeout           1 min   close
 //	smtp.reply_timeout           9 min   the transaction is ended, and answered as the promise says
 //	smtp.drain_bytes             64 MiB  the reply of the refusal, 421 4.7.0, close

@@ -39,12 +39,10 @@ func (e Endpoint) Loopback() bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-const wantEndpoint = "want smtp://HOST:PORT, smtps://HOST:PORT, lmtp://HOST:PORT or lmtp:///PATH"
-
 // ParseEndpoint reads smtp://HOST:PORT, smtps://HOST:PORT, lmtp://HOST:PORT, lmtp:///PATH or a bare HOST:PORT, which
 // is smtp. Who may connect to a socket depends on its mode, as in lmtp:///PATH?mode=0666.
 func ParseEndpoint(s string) (Endpoint, error) {
-	const want = wantEndpoint
+	const want = "want smtp://HOST:PORT, smtps://HOST:PORT, lmtp://HOST:PORT or lmtp:///PATH"
 	if !strings.Contains(s, "://") {
 		s = "smtp://" + s
 	}
@@ -67,13 +65,15 @@ func ParseEndpoint(s string) (Endpoint, error) {
 
 func parseSocket(u *url.URL) (Endpoint, error) {
 	e := Endpoint{Scheme: u.Scheme, Network: "unix", Address: u.Path}
-	for name, values := range u.Query() {
-		mode, err := strconv.ParseUint(values[0], 8, 32)
-		if name != "mode" || err != nil || mode == 0 || mode > 0o777 {
-			return Endpoint{}, fmt.Errorf("%q has the parameter %s=%s: want a mode in octal, as lmtp://%s?mode=0666", u, name, values[0], u.Path)
-		}
-		e.Mode = fs.FileMode(mode)
+	if u.RawQuery == "" {
+		return e, nil
 	}
+	octal, ok := strings.CutPrefix(u.RawQuery, "mode=")
+	mode, err := strconv.ParseUint(octal, 8, 32)
+	if !ok || err != nil || mode == 0 || mode > 0o777 {
+		return Endpoint{}, fmt.Errorf("%q ends in %q: want a mode in octal, as lmtp://%s?mode=0666", u, u.RawQuery, u.Path)
+	}
+	e.Mode = fs.FileMode(mode)
 	return e, nil
 }
 

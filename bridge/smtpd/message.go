@@ -15,6 +15,8 @@ import (
 // message is a body as it arrives, by DATA or BDAT. Its reader returns io.EOF at the end of data only.
 type message interface {
 	io.Reader
+	// await waits for the first octets, so that a message holds nothing before. Read returns its error.
+	await()
 	// whole reports whether the end of data was read.
 	whole() bool
 	// drained begins a new life of a reader whose message was refused: what still arrives is read, whatever it is.
@@ -48,6 +50,7 @@ func (b body) Read(p []byte) (int, error) {
 // receive hands a message to the Session, reads what is left of it, and answers. The transaction is over then.
 func (s *session) receive(m message) {
 	defer s.reset()
+	s.transactions++
 	id, errs := s.deliver(m)
 	end := s.drain(m)
 	switch end {
@@ -56,7 +59,7 @@ func (s *session) receive(m message) {
 		s.close(lingering)
 		return
 	case lost:
-		s.close(silently)
+		s.lost(nil)
 		return
 	case abandoned:
 		return
@@ -98,7 +101,7 @@ func (s *session) deliver(m message) (id string, errs []error) {
 	s.conn.inMessage.Store(true)
 	defer s.conn.inMessage.Store(false)
 	s.conn.pace = pace{}
-	s.transactions++
+	m.await()
 	ctx, cancel := context.WithCancelCause(s.ctx)
 	defer cancel(nil)
 	s.watch.begin(cancel)

@@ -28,13 +28,10 @@ var (
 // returned as they are. The null path is "". A mailbox without a domain comes
 // with errNoDomain.
 func parsePath(s string) (mailbox, rest string, err error) {
-	bracket := strings.HasPrefix(s, "<")
-	if bracket {
-		s = s[1:]
-		if strings.HasPrefix(s, ">") {
-			return "", s[1:], nil
-		}
+	if rest, ok := strings.CutPrefix(s, "<>"); ok {
+		return "", rest, checkEnd(rest)
 	}
+	s, bracket := strings.CutPrefix(s, "<")
 	if strings.HasPrefix(s, "@") {
 		if s, err = skipRoute(s); err != nil {
 			return "", "", err
@@ -60,10 +57,18 @@ func parsePath(s string) (mailbox, rest string, err error) {
 		}
 		rest = rest[1:]
 	}
-	if rest != "" && rest[0] != ' ' && rest[0] != '\t' {
-		return "", "", fmt.Errorf("%w: %q follows the address", errPathSyntax, rest)
+	if err := checkEnd(rest); err != nil {
+		return "", "", err
 	}
 	return mailbox, rest, err
+}
+
+// checkEnd reports whether a path may end before rest.
+func checkEnd(rest string) error {
+	if rest != "" && rest[0] != ' ' && rest[0] != '\t' {
+		return fmt.Errorf("%w: %q follows the address", errPathSyntax, rest)
+	}
+	return nil
 }
 
 // skipRoute passes a source route, A-d-l and its colon.

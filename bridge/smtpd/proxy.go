@@ -17,44 +17,44 @@ var errTurnedAway = errors.New("too many connections from the address")
 
 // identify finds out who the client is: the peer, or whom a trusted proxy names.
 func (s *session) identify() error {
-	peer := s.conn.socket.RemoteAddr()
+	peer, known := s.conn.socket.RemoteAddr(), true
 	if s.server.cfg.ProxyFrom.Contains(peer) {
-		named, err := s.readProxyHeader()
-		if err != nil {
+		var err error
+		if peer, known, err = s.readProxyHeader(peer); err != nil {
 			s.server.metrics.limit(limitProxyHeader)
-			s.log().Warn("connection closed: its peer is in smtp.proxy_from and has sent no PROXY header", "peer", peer, "error", err)
+			s.log().Warn("connection closed: its peer is in smtp.proxy_from and has sent no PROXY header", "peer", s.conn.socket.RemoteAddr(), "error", err)
 			return err
-		}
-		if named != nil {
-			peer = named
 		}
 	}
 	s.address = addressOf(peer)
-	s.trusted = s.server.cfg.XclientFrom.Contains(peer)
-	if s.server.set.enter(s, s.address) {
+	s.trusted = known && s.server.cfg.XclientFrom.Contains(peer)
+	if s.trusted || s.server.set.enter(s, s.address) { // a proxy has many clients
 		return nil
 	}
 	s.server.turnedAway(s.endpoint, s.conn.socket, limitConnectionsPerIP, s.address)
 	return errTurnedAway
 }
 
-// readProxyHeader reads a header of the PROXY protocol, version 1 or 2. It
-// returns nil for a connection of the proxy's own, which checks whether we live.
-func (s *session) readProxyHeader() (net.Addr, error) {
+// readProxyHeader reads a header of the PROXY protocol, version 1 or 2, and
+// returns whom it names. That is the proxy itself, whose address is peer, on a
+// connection by which it checks whether we live. It also is where the proxy does
+// not know its client, or has no IP address for it; then it is nobody to be trusted.
+func (s *session) readProxyHeader(peer net.Addr) (client net.Addr, known bool, err error) {
 	_ = s.conn.socket.SetReadDeadline(after(s.server.cfg.HandshakeTimeout)) // fails only on a closed connection, as the read will
 	r := bufio.NewReader(s.conn.socket)
 	h, err := proxyproto.Read(r)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errProxyHeader, err)
+		return nil, false, fmt.Errorf("%w: %w", errProxyHeader, err)
 	}
 	s.conn.rw = &afterHeader{s.conn.socket, r}
-	if h.Command.IsLocal() {
-		return nil, nil //nolint:nilnil // no address is the answer
+	tcp, isTCP := h.SourceAddr.(*net.TCPAddr)
+	switch {
+	case h.Version == 2 && h.Command.IsLocal():
+		return peer, true, nil
+	case isTCP && h.TransportProtocol.IsStream():
+		return tcp, true, nil
 	}
-	if tcp, ok := h.SourceAddr.(*net.TCPAddr); ok {
-		return tcp, nil
-	}
-	return nil, nil //nolint:nilnil // UNKNOWN, or a socket of the proxy's machine
+	return peer, false, nil
 }
 
 // afterHeader is a connection of which a reader holds what came behind the PROXY header.

@@ -2,6 +2,7 @@ package smtpd
 
 import (
 	"crypto/tls"
+	"encoding/base64"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -202,7 +203,7 @@ func TestUnixPeers(t *testing.T) {
 		t.Errorf("the client has the address %q", got)
 	}
 	d = r.dialUnix("lmtp")
-	d.write("PROXY UNKNOWN\r\n")
+	d.write(header2(0, 0x00, ""))
 	d.expect("220")
 	d.do("XCLIENT ADDR=198.51.100.9", "220")
 	d.do("LHLO h", "250")
@@ -210,6 +211,43 @@ func TestUnixPeers(t *testing.T) {
 	if got := r.taken.peer().Address; got != "198.51.100.9" {
 		t.Errorf("the client has the address %q", got)
 	}
+}
+
+// A client that the proxy does not know has its address and not its rights.
+func TestProxyVouchesForNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *Config) { c.ProxyFrom, c.XclientFrom = proxies(t, "192.0.2.1"), proxies(t, "192.0.2.1") })
+		for header, want := range map[string]string{
+			"PROXY UNKNOWN\r\n":                           "550 5.7.0",
+			header2(1, 0x31, strings.Repeat("\x00", 216)): "550 5.7.0",
+			header2(0, 0x00, ""):                          "220",
+		} {
+			d := r.dialFrom("smtp", "192.0.2.1")
+			d.write(header)
+			d.expect("220")
+			d.do("EHLO h", "250")
+			d.do("XCLIENT LOGIN=boss", want)
+		}
+	})
+}
+
+// What is known of a proxy is not known of its client, and the client cannot use what the proxy may.
+func TestXclientEndsWithTheGreeting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *Config) {
+			c.XclientFrom = proxies(t, "192.0.2.1")
+			c.Users, c.AllowInsecureAuth, c.AuthRequired = oneUser{}, true, true
+		})
+		d := r.dialFrom("smtp", "192.0.2.1")
+		d.expect("220")
+		d.do("EHLO proxy", "250")
+		d.do("AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00user\x00secret")), "235")
+		d.do("XCLIENT ADDR=198.51.100.7", "220")
+		d.do("XCLIENT HELO=client", "220")
+		d.do("MAIL FROM:<a@example.org>", "530 5.7.0")
+		d.do("EHLO client", "250")
+		d.do("XCLIENT LOGIN=boss", "550 5.7.0")
+	})
 }
 
 // XCLIENT is for those who are trusted, between mails.

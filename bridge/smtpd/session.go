@@ -1,6 +1,7 @@
 package smtpd
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -37,6 +38,7 @@ type session struct {
 	// What is known of the client. Whatever changes it ends taker.
 	address string // IP address in text, "" on a unix socket
 	trusted bool   // may use XCLIENT
+	named   bool   // has used it
 	helo    string // "" before the greeting
 	esmtp   bool
 	tls     *tls.ConnectionState
@@ -151,6 +153,7 @@ func (s *session) command() (command, error) {
 
 // refuseLine answers a line that is no command.
 func (s *session) refuseLine(line []byte, err error) {
+	line = bytes.TrimLeft(line, " \t")
 	switch verb := upper(string(line[:min(len(line), 4)])); {
 	case verb == "BDAT":
 		s.replyError(errBadChunk)
@@ -193,12 +196,11 @@ func (s *session) lost(err error) {
 
 // handle carries a command out, and holds the client to its limits.
 func (s *session) handle(c command) {
-	before := s.commands
 	s.commands++
 	if err := s.dispatch(c); err != nil {
 		s.replyError(err)
-	} else if c.verb == "DATA" || c.verb == "BDAT" || c.verb == "RCPT" {
-		s.commands = min(s.commands, before)
+	} else if s.commands > 0 && (c.verb == "DATA" || c.verb == "BDAT" || c.verb == "RCPT") {
+		s.commands--
 	}
 	s.limit()
 }

@@ -21,7 +21,10 @@ func (s *session) xclient(c command) error {
 	case c.arg == "":
 		return reply(501, 5, 5, 4, "want XCLIENT ATTRIBUTE=VALUE ...")
 	}
-	next := client{address: s.address, user: s.user, proto: s.proto}
+	next := client{address: s.address}
+	if s.named { // what it said before holds, and nothing that is known of the proxy itself
+		next.user, next.proto = s.user, s.proto
+	}
 	for _, field := range strings.Fields(c.arg) {
 		name, value, ok := strings.Cut(field, "=")
 		value, err := parseXtext(value)
@@ -30,6 +33,7 @@ func (s *session) xclient(c command) error {
 		}
 	}
 	s.address, s.user, s.proto, s.helo = next.address, next.user, next.proto, next.helo
+	s.named, s.certified = true, ""
 	s.esmtp = next.helo != "" && next.proto != "SMTP"
 	s.changed()
 	s.greet()

@@ -136,6 +136,7 @@ func TestBadCombination(t *testing.T) {
 		{"AUTH required of nobody", "", nil, []string{"--smtp.auth.required"}, []string{"smtp.auth.required: needs smtp.auth.users_file or smtp.tls.client_ca_file"}},
 		{"users without TLS", "", nil, []string{"--smtp.auth.users_file", readable}, []string{"smtp.auth.users_file: nobody could use AUTH without TLS; set smtp.tls.cert_file and smtp.tls.key_file, or smtp.auth.allow_insecure"}},
 		{"users without hashes", "", nil, []string{"--smtp.auth.allow_insecure", "--smtp.auth.users_file", write(t, "users", "scanner:"+secretText+"\n")}, []string{"smtp.auth.users_file: ", "line 1: ", "make it with htpasswd -B"}},
+		{"reply before the outcome", "", nil, []string{"--smtp.reply_timeout=30s"}, []string{"smtp.reply_timeout: 30s is less than broker.settle_timeout, 1m0s; raise the one or lower the other"}},
 		{"part larger than memory", "", nil, []string{"--store.part_bytes=100MiB"}, []string{"store.part_bytes: 104857600 octets do not fit into store.memory, 67108864 octets; lower the one or raise the other"}},
 		{"memory for no message", "", nil, []string{"--message.memory=1MiB"}, []string{"message.memory: 1048576 octets are too few", "want at least ", "or lower limits"}},
 		{"access key alone", "", nil, []string{"--store.access_key=a"}, []string{"store.access_key and store.secret_key: one is set without the other; set both, or none"}},

@@ -54,6 +54,9 @@ func (s *settings) validate() error {
 	if s.smtp.auth.usersFile != "" && s.smtp.tls.certFile == "" && !s.smtp.auth.allowInsecure {
 		errs = append(errs, errors.New("smtp.auth.users_file: nobody could use AUTH without TLS; set smtp.tls.cert_file and smtp.tls.key_file, or smtp.auth.allow_insecure"))
 	}
+	if s.smtp.timeout.reply < s.broker.settleTimeout {
+		errs = append(errs, fmt.Errorf("smtp.reply_timeout: %s is less than broker.settle_timeout, %s; raise the one or lower the other", s.smtp.timeout.reply, s.broker.settleTimeout))
+	}
 	for _, e := range s.smtp.listen {
 		if e.Scheme == "smtps" && s.smtp.tls.certFile == "" {
 			errs = append(errs, fmt.Errorf("smtp.listen: %s needs smtp.tls.cert_file and smtp.tls.key_file", e))
