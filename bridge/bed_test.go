@@ -220,8 +220,9 @@ type faultyStore struct {
 	objectstore.Store
 	mu     sync.Mutex
 	puts   int
-	failAt int   // the number of the Put that fails halfway, from 1
-	down   error // every call fails with it
+	failAt int           // the number of the Put that fails halfway, from 1
+	down   error         // every call fails with it
+	slow   time.Duration // what a Put takes when its octets are there
 }
 
 func (s *faultyStore) fault() error {
@@ -248,7 +249,9 @@ func (s *faultyStore) Put(ctx context.Context, key string, r io.Reader) (objects
 		_, err := io.CopyN(io.Discard, r, 100_000)
 		return objectstore.Object{}, errors.Join(objectstore.ErrUnavailable, err)
 	}
-	return s.Store.Put(ctx, key, r)
+	o, err := s.Store.Put(ctx, key, r)
+	<-time.After(s.slow)
+	return o, err
 }
 
 func (s *faultyStore) Check(ctx context.Context) error {

@@ -3,8 +3,11 @@ package bridge_test
 import (
 	"bytes"
 	"io"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/emersion/go-smtp"
 
 	"lsmtpd/bridge"
 	"lsmtpd/bridge/devbroker"
@@ -172,6 +175,58 @@ func TestIncomplete(t *testing.T) {
 		if got := b.deliver(io.MultiReader(bytes.NewReader(whole), &failing{err})); got == "250" {
 			t.Errorf("body ended with %v: 250", err)
 		}
+	}
+}
+
+// A reader that refuses the message itself says with which reply.
+func TestRefusedByTheReader(t *testing.T) {
+	b := newBed(t, options{})
+	refusal := &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 6, 0}, Message: "not as it should be"}
+	if got := b.deliver(io.MultiReader(bytes.NewReader(letter(large, large)), &failing{refusal})); got != "550 5.6.0" {
+		t.Errorf("reply %q, want 550 5.6.0", got)
+	}
+	if got := b.objects(); len(got) != 0 {
+		t.Errorf("the store holds %v", got)
+	}
+	if got := b.metric("lsmtpd_transactions_total", "refused"); got != 1 {
+		t.Errorf("%v transactions counted as refused, want 1", got)
+	}
+}
+
+// A panic goes on to the caller, and leaves nothing behind.
+func TestPanic(t *testing.T) {
+	b := newBed(t, options{})
+	body := letter(large, large)
+	func() {
+		defer func() {
+			if p := recover(); p != "a defect" {
+				t.Errorf("recovered %v, want the panic of the reader", p)
+			}
+		}()
+		b.deliver(io.MultiReader(bytes.NewReader(body[:len(body)-large/2]), &hook{func() { panic("a defect") }}))
+	}()
+	if got := b.objects(); len(got) != 0 {
+		t.Errorf("the store holds %v", got)
+	}
+	if got := b.deliver(bytes.NewReader(body)); got != "250" {
+		t.Errorf("reply %q to the next message, want 250", got)
+	}
+}
+
+// The time to settle begins at the end of data, and not when all objects are stored.
+func TestSettleTimeoutBeginsAtTheEndOfData(t *testing.T) {
+	b := newBed(t, options{bridge: func(c *bridge.Config) { c.SettleTimeout = soon }})
+	s, err := b.session(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.store.slow = 2 * soon
+	_, errs := s.Deliver(t.Context(), bytes.NewReader([]byte("Content-Type: application/octet-stream\r\n\r\n"+strings.Repeat("x", large))))
+	if got := replyText(t, errs[0]); got != "451 4.4.1" {
+		t.Errorf("reply %q, want 451 4.4.1: no time was left", got)
+	}
+	if got := len(b.published()) + len(b.objects()); got != 0 {
+		t.Errorf("%d messages and objects are left", got)
 	}
 }
 

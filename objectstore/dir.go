@@ -66,9 +66,9 @@ func (d *Dir) write(ctx context.Context, key string, src *source) (size int64, e
 	if err != nil {
 		return 0, err
 	}
-	placed := temporary
+	placed, complete := temporary, false
 	defer func() {
-		if err == nil {
+		if complete { // false after a panic of the reader, too
 			return
 		}
 		_ = f.Close() // closed already, or of no interest: the file goes
@@ -92,7 +92,9 @@ func (d *Dir) write(ctx context.Context, key string, src *source) (size int64, e
 		return 0, err
 	}
 	placed = name
-	return size, d.syncParents(name)
+	err = d.syncParents(name)
+	complete = err == nil
+	return size, err
 }
 
 // makeRoot makes the root and makes the way to it durable, once. Directories above it that this user

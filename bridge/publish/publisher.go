@@ -134,6 +134,9 @@ func (p *Publisher) InFlight() int {
 // A delivery that was ever in doubt and is not accepted later stays in doubt.
 func (p *Publisher) Publish(ctx context.Context, dl Delivery) error {
 	d := p.destination(dl.Address)
+	if err := ctx.Err(); err != nil {
+		return &Error{Outcome: NeverSent, Err: fmt.Errorf("no time left to send: %w", err)}
+	}
 	var doubt error
 	for {
 		l, err := d.await(ctx, dl.Abandon, func() bool { return true })
