@@ -11,6 +11,10 @@ import (
 // errAbandoned reports that a command ended a message by BDAT: RSET, QUIT, a greeting. session.pending is that command.
 var errAbandoned = errors.New("another command in the place of BDAT")
 
+// chunkRead is the most that is read of a chunk at once. With larger reads, client and server wait for each other
+// in turn: 10 to 15 % slower on loopback.
+const chunkRead = 32 << 10
+
 // chunkReader is the message of one BDAT after the other (RFC 3030 §2).
 type chunkReader struct {
 	s         *session
@@ -34,7 +38,7 @@ func (r *chunkReader) Read(p []byte) (int, error) {
 	if r.err != nil {
 		return 0, r.err
 	}
-	n, _, err := r.s.conn.readMessage(p[:min(int64(len(p)), r.remaining)])
+	n, _, err := r.s.conn.readMessage(p[:min(int64(len(p)), r.remaining, chunkRead)])
 	r.remaining -= int64(n)
 	r.err = err
 	return n, err
