@@ -37,6 +37,9 @@ func (b body) Read(p []byte) (int, error) {
 	}
 	if err == io.EOF {
 		b.s.watch.dataEnded()
+		if b.s.conn.buffered() == 0 { // the client waits: nothing is held back while the message is delivered
+			_ = b.s.conn.flush() // the next read or write fails, too
+		}
 		return n, io.EOF
 	}
 	var refusal *smtp.SMTPError
