@@ -223,6 +223,7 @@ type faultyStore struct {
 	failAt int           // the number of the Put that fails halfway, from 1
 	down   error         // every call fails with it
 	slow   time.Duration // what a Put takes when its octets are there
+	hangs  bool          // a Put does not end before its context
 }
 
 func (s *faultyStore) fault() error {
@@ -251,6 +252,10 @@ func (s *faultyStore) Put(ctx context.Context, key string, r io.Reader) (objects
 	}
 	o, err := s.Store.Put(ctx, key, r)
 	<-time.After(s.slow)
+	if s.hangs {
+		<-ctx.Done()
+		return objectstore.Object{}, errors.Join(context.Cause(ctx), s.Delete(context.WithoutCancel(ctx), key))
+	}
 	return o, err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sync/semaphore"
 )
@@ -17,22 +18,40 @@ import (
 // waits for it unread. What outgrows that, too (a huge header, hundreds of
 // parts), takes the whole share, which covers the worst that the message.max_*
 // limits allow. Each kind of share comes from a part of the budget of its own, so
-// whoever holds one of the last kind can always finish, and mail of one kind does
-// not wait for that of the next.
+// whoever holds one of the last kind can always finish, and ordinary mail flows
+// beside any number of hostile ones; large mail waits where many wait for more.
 const (
 	ordinaryShare = 192 << 10
 	// ordinaryHeader is how much may be read of a header block under the ordinary share.
 	ordinaryHeader = 48 << 10
 	// partCost is what a body part costs in memory beside its octets: its node, its blob, and both encoded, twice.
 	partCost = 3 << 10
-	// textCost is what an octet of text costs: as read, as text, and encoded.
-	textCost = 5
 	// memoryWait bounds the wait for a share. RFC 5321 §4.5.3.2.5 has clients wait 3 minutes for the server to take a chunk.
 	memoryWait = 2 * time.Minute
 )
 
+// octetCost is what an octet kept in the envelope costs: as read, as text, and encoded, which the broker client copies twice.
+const octetCost = 5
+
+// contentCost is what octets cost that are kept in the envelope. JSON needs up to six octets for one that it escapes,
+// and UTF-8 three for one of another charset.
+func contentCost(p []byte) int64 {
+	cost, isUTF8 := octetCost*int64(len(p)), utf8.Valid(p)
+	for _, c := range p {
+		switch {
+		case c == '\n' || c == '\r' || c == '\t' || c == '"' || c == '\\':
+			cost += 3 * (2 - 1)
+		case c < ' ' || c == 0x7f:
+			cost += 3 * (6 - 1)
+		case c >= 0x80 && !isUTF8:
+			cost += 4 * (3 - 1)
+		}
+	}
+	return cost
+}
+
 // largeShare is what an envelope under cfg can take that has an ordinary header and an ordinary number of parts.
-func largeShare(cfg Config) int64 { return textCost*cfg.MaxInlineBytes + ordinaryShare }
+func largeShare(cfg Config) int64 { return octetCost*cfg.MaxInlineBytes + ordinaryShare }
 
 // wholeShare is the most that one envelope can take under cfg: its header
 // fields, which cost several times their octets when they are tiny, its inline

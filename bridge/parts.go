@@ -45,7 +45,7 @@ func (t *transaction) keepText(ctx context.Context, p *schema.BodyPart, b schema
 		room := min(int64(len(head)), max(t.bridge.cfg.MaxInlineBytes-t.inline, 0))
 		k.octets, k.whole = bytes.Clone(head[:room]), room == b.Size
 		t.inline += room
-		if err := t.share.use(ctx, textCost*room); err != nil {
+		if err := t.share.use(ctx, contentCost(k.octets)); err != nil {
 			return err
 		}
 	}
@@ -71,7 +71,7 @@ func (t *transaction) addBlob(ctx context.Context, blobID, name string, r io.Rea
 	head = head[:n]
 	b := schema.Blob{}
 	if small := err != nil; small && t.inline+int64(n) <= cfg.MaxInlineBytes {
-		if err := t.share.use(ctx, textCost*int64(n)); err != nil {
+		if err := t.share.use(ctx, contentCost(head)); err != nil {
 			return schema.Blob{}, nil, err
 		}
 		t.inline += int64(n)

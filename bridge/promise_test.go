@@ -220,10 +220,14 @@ func TestSettleTimeoutBeginsAtTheEndOfData(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	body := []byte("Content-Type: application/octet-stream\r\n\r\n" + strings.Repeat("x", large))
 	b.store.slow = 2 * soon
-	_, errs := s.Deliver(t.Context(), bytes.NewReader([]byte("Content-Type: application/octet-stream\r\n\r\n"+strings.Repeat("x", large))))
-	if got := replyText(t, errs[0]); got != "451 4.4.1" {
-		t.Errorf("reply %q, want 451 4.4.1: no time was left", got)
+	if _, errs := s.Deliver(t.Context(), bytes.NewReader(body)); replyText(t, errs[0]) != "451 4.4.1" {
+		t.Errorf("reply %q, want 451 4.4.1: no time was left", replyText(t, errs[0]))
+	}
+	b.store.slow, b.store.hangs = 0, true
+	if got := b.deliver(bytes.NewReader(body)); got != "451 4.3.1" {
+		t.Errorf("reply %q, want 451 4.3.1: the store has taken all the time", got)
 	}
 	if got := len(b.published()) + len(b.objects()); got != 0 {
 		t.Errorf("%d messages and objects are left", got)

@@ -18,6 +18,7 @@ type source struct {
 	hash  hash.Hash // nil without digests
 	err   error     // sticky; io.EOF once the end of data was seen
 	ended time.Time // when that was
+	atEnd func()    // called then
 
 	// header counts the octets read since the reader was asked for a header.
 	// Past ordinaryHeader of them, grow is called before more is read.
@@ -27,7 +28,7 @@ type source struct {
 }
 
 func newSource(r io.Reader, limit int64, digest bool, grow func() error) *source {
-	s := &source{r: r, limit: limit, grow: grow}
+	s := &source{r: r, limit: limit, grow: grow, atEnd: func() {}}
 	if digest {
 		s.hash = sha256.New()
 	}
@@ -55,6 +56,7 @@ func (s *source) Read(p []byte) (int, error) {
 	}
 	if s.err = err; err == io.EOF {
 		s.ended = time.Now()
+		s.atEnd()
 	}
 	return n, err
 }

@@ -106,8 +106,15 @@ func (t *transaction) release() {
 	}
 }
 
-// receive reads the whole message: its parts are in blobs afterwards, and its Email is returned.
+// receive reads the whole message: its parts are in blobs afterwards, and its
+// Email is returned. The store has as long as the broker, from the end of data on.
 func (t *transaction) receive(ctx context.Context) (*schema.Email, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	t.source.atEnd = func() {
+		timer := time.AfterFunc(t.bridge.cfg.SettleTimeout, func() { cancel(errSettleTimeout) })
+		context.AfterFunc(ctx, func() { timer.Stop() })
+	}
 	var err error
 	if t.share, err = t.bridge.memory.take(ctx); err != nil {
 		return nil, err

@@ -49,7 +49,9 @@ func (d *Dir) Put(ctx context.Context, key string, r io.Reader) (Object, error) 
 	if err := checkKey(key); err != nil {
 		return Object{}, fmt.Errorf("objectstore: put: %w", err)
 	}
-	size, err := d.write(ctx, key, &source{r: r})
+	src := &source{r: r}
+	defer src.repanic()
+	size, err := d.write(ctx, key, src)
 	if err != nil {
 		return Object{}, fmt.Errorf("objectstore: put %s: %w", key, d.fault(err))
 	}
@@ -66,9 +68,9 @@ func (d *Dir) write(ctx context.Context, key string, src *source) (size int64, e
 	if err != nil {
 		return 0, err
 	}
-	placed, complete := temporary, false
+	placed := temporary
 	defer func() {
-		if complete { // false after a panic of the reader, too
+		if err == nil {
 			return
 		}
 		_ = f.Close() // closed already, or of no interest: the file goes
@@ -92,9 +94,7 @@ func (d *Dir) write(ctx context.Context, key string, src *source) (size int64, e
 		return 0, err
 	}
 	placed = name
-	err = d.syncParents(name)
-	complete = err == nil
-	return size, err
+	return size, d.syncParents(name)
 }
 
 // makeRoot makes the root and makes the way to it durable, once. Directories above it that this user

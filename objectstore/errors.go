@@ -49,12 +49,14 @@ type source struct {
 	r     io.Reader
 	empty int
 	err   error
+
+	panicked any // what r has panicked with; Put cleans up before the panic goes on
 }
 
 // Read returns octets or an error, never both and never neither.
 func (s *source) Read(p []byte) (int, error) {
 	for s.err == nil {
-		n, err := s.r.Read(p)
+		n, err := s.read(p)
 		if n < 0 || n > len(p) {
 			n, err = 0, errors.New("reader returned an impossible count")
 		}
@@ -71,4 +73,23 @@ func (s *source) Read(p []byte) (int, error) {
 		}
 	}
 	return 0, s.err
+}
+
+// errPanicked is what a panic is until it goes on.
+var errPanicked = errors.New("reader has panicked")
+
+func (s *source) read(p []byte) (n int, err error) {
+	defer func() {
+		if s.panicked = recover(); s.panicked != nil {
+			n, err = 0, errPanicked
+		}
+	}()
+	return s.r.Read(p)
+}
+
+// repanic goes on with a panic of the reader.
+func (s *source) repanic() {
+	if s.panicked != nil {
+		panic(s.panicked)
+	}
 }

@@ -25,6 +25,7 @@ func (s *S3) Put(ctx context.Context, key string, r io.Reader) (Object, error) {
 		return Object{}, fmt.Errorf("objectstore: put: %w", err)
 	}
 	src := &source{r: r}
+	defer src.repanic()
 	first := s.pool.buffer(s.partBytes)
 	defer first.release()
 	end, err := first.fill(ctx, src)

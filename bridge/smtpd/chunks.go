@@ -44,13 +44,14 @@ func (r *chunkReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (r *chunkReader) await() {
+func (r *chunkReader) await() error {
 	for r.err == nil && r.remaining == 0 && !r.last {
 		r.err = r.next()
 	}
 	if r.err == nil && r.remaining > 0 {
 		r.err = r.s.conn.await()
 	}
+	return r.err
 }
 
 // next acknowledges a chunk, and waits for the next one. The wait counts for the

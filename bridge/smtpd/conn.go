@@ -16,7 +16,7 @@ const (
 	maxCommandLine = 12288
 	// longBeginning is how much of a longer one is looked at, to see what it would have been.
 	longBeginning = 16
-	// maxSkipped is how much of a longer one is read to find its end.
+	// maxSkipped is how long one may be so that its end is looked for.
 	maxSkipped = 64 << 10
 
 	// smallWindow is what a session that waits for a command or for the beginning of a message reads ahead: a group of

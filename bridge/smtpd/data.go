@@ -160,7 +160,10 @@ func (r *dotReader) drained() {
 	}
 }
 
-func (r *dotReader) await() { r.err = r.conn.await() }
+func (r *dotReader) await() error {
+	r.err = r.conn.await()
+	return r.err
+}
 
 func (r *dotReader) whole() bool { return r.ended }
 

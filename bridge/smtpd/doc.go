@@ -11,7 +11,7 @@
 // A session is one goroutine. It reads commands, and while a message arrives
 // the Session reads it straight from the connection: nothing is read ahead of
 // it, so a slow store or broker slows the sender by TCP. An idle connection
-// holds a window of a kilobyte.
+// holds a window of four kilobytes.
 //
 // How a message ends is decided in data.go and chunks.go and nowhere else: after
 // CRLF.CRLF, or after all octets of a last chunk. Every other end, by FIN, by a
@@ -45,6 +45,6 @@
 //	smtp.drain_timeout           30 s    the same
 //
 // Two more are no settings: a command line may have 12,288 octets, else 500
-// 5.5.2, and one that does not end within 64 KiB more is answered 421 4.7.0 and
+// 5.5.2, and one that does not end within 64 KiB is answered 421 4.7.0 and
 // closed (counted as command_line); so are requests of HTTP (http).
 package smtpd

@@ -15,7 +15,6 @@ func (s *session) hello(c command) error {
 	}
 	s.helo, _, _ = strings.Cut(c.arg, " ")
 	s.esmtp = c.verb != "HELO"
-	s.trusted = s.trusted && !s.named // what follows may come from the client that was named, by a proxy that looks no more
 	s.changed()
 	if !s.esmtp {
 		s.reply(250, "", s.server.cfg.Hostname)

@@ -15,8 +15,8 @@ import (
 // message is a body as it arrives, by DATA or BDAT. Its reader returns io.EOF at the end of data only.
 type message interface {
 	io.Reader
-	// await waits for the first octets, so that a message holds nothing before. Read returns its error.
-	await()
+	// await waits for the first octets, so that a message holds nothing before. Read returns its error as well.
+	await() error
 	// whole reports whether the end of data was read.
 	whole() bool
 	// drained begins a new life of a reader whose message was refused: what still arrives is read, whatever it is.
@@ -104,9 +104,11 @@ func (s *session) deliver(m message) (id string, errs []error) {
 	s.conn.inMessage.Store(true)
 	defer s.conn.inMessage.Store(false)
 	s.conn.pace = pace{}
-	m.await()
 	ctx, cancel := context.WithCancelCause(s.ctx)
 	defer cancel(nil)
+	if err := m.await(); err != nil {
+		cancel(err)
+	}
 	s.watch.begin(cancel)
 	defer s.watch.end()
 	id, errs = s.backend().Deliver(ctx, body{s, m})

@@ -221,6 +221,9 @@ func (s *session) limit() {
 
 // dispatch carries out a command. Its error is the reply; without one, the command has replied.
 func (s *session) dispatch(c command) error {
+	if s.named && c.verb != "XCLIENT" {
+		s.trusted = false // it may come from the client that was named, by a proxy that passes on what it gets
+	}
 	switch c.verb {
 	case "MAIL", "RCPT", "VRFY", "BDAT": // they look at what is not ASCII themselves
 	default:

@@ -58,6 +58,8 @@ func (s *session) handshake() error {
 	s.server.metrics.handshakes.WithLabelValues("done").Inc()
 	s.conn.upgrade(t)
 	state := t.ConnectionState()
-	s.tls, s.certified = &state, clientName(s.server.cfg.TLS, state)
+	if s.tls = &state; !s.named { // else the certificate is that of a proxy
+		s.certified = clientName(s.server.cfg.TLS, state)
+	}
 	return nil
 }

@@ -12,6 +12,8 @@ func unavailable(value string) bool {
 
 // xclient takes what a trusted proxy knows of its client, which this session
 // is for from now on. It begins anew with a greeting (Postfix, XCLIENT_README).
+// Other XCLIENTs may follow at once, and none after any other command: a proxy
+// passes on what its client sends. It must send a command of its own between the two.
 func (s *session) xclient(c command) error {
 	switch {
 	case !s.trusted:

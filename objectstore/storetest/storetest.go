@@ -39,6 +39,7 @@ func Run(t *testing.T, open func(t *testing.T) Fixture) {
 		{"OddReaders", testOddReaders},
 		{"FailingReaders", testFailingReaders},
 		{"NoProgress", testNoProgress},
+		{"Panic", testPanic},
 		{"Cancel", testCancel},
 		{"InvisibleUntilDone", testInvisible},
 		{"Parallel", testParallel},
@@ -214,6 +215,24 @@ func testNoProgress(t *testing.T, f Fixture) {
 		t.Errorf("Put of a reader that returns 0, nil for ever: %v; want io.ErrNoProgress", err)
 	}
 	wantNothing(t, f, key)
+}
+
+// A panic of the reader goes on to the caller of Put, after it has cleaned up.
+func testPanic(t *testing.T, f Fixture) {
+	for _, at := range []int64{0, f.PartBytes - 1, f.PartBytes + 1, 3 * f.PartBytes} {
+		t.Run(fmt.Sprintf("at octet %d", at), func(t *testing.T) {
+			key := newKey()
+			defer func() {
+				if p := recover(); p != "a defect" {
+					t.Errorf("recovered %v, want the reader's panic", p)
+				}
+				wantNothing(t, f, key)
+			}()
+			r := &atOffset{r: bytes.NewReader(Content(4 * f.PartBytes)), offset: at, do: func() { panic("a defect") }}
+			o, err := f.Store.Put(t.Context(), key, r)
+			t.Errorf("Put = %+v, %v; want a panic", o, err)
+		})
+	}
 }
 
 type stuck struct{}
