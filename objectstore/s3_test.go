@@ -52,7 +52,7 @@ func newTestS3(t *testing.T, f *fakeS3, change func(*Config)) *S3 {
 var errAny = errors.New("any error")
 
 // impatient is for servers that hang; for those that answer it might be too short on a busy machine.
-func impatient(cfg *Config) { cfg.RequestTimeout = 4 * time.Second }
+func impatient(cfg *Config) { cfg.RequestTimeout = slowdown * 4 * time.Second }
 
 // patience is what a script of faults calls for.
 func patience(faults map[string][]fault3) func(*Config) {
