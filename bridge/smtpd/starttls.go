@@ -35,7 +35,6 @@ func (s *session) startTLS(c command) error {
 	}
 	s.conn.discard()
 	if err := s.handshake(); err != nil {
-		s.log().Debug("no TLS", "error", err)
 		s.close(silently)
 		return nil
 	}
@@ -53,6 +52,7 @@ func (s *session) handshake() error {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			s.server.metrics.limit(limitHandshake)
 		}
+		s.log().Debug("TLS handshake failed", "error", err)
 		return fmt.Errorf("%w: %w", errHandshake, err)
 	}
 	s.server.metrics.handshakes.WithLabelValues("done").Inc()
