@@ -195,6 +195,42 @@ func TestEndpoints(t *testing.T) {
 	})
 }
 
+// What the files say is in force with the next connection, without a restart.
+func TestFilesAreReadAgain(t *testing.T) {
+	t.Parallel()
+	certFile, keyFile, _ := certificate(t)
+	newCert, newKey, newRoots := certificate(t)
+	users := write(t, "users", "# nobody yet\n")
+	p, _ := served(t, "--smtp.listen=smtps://127.0.0.1:0", "--smtp.tls.cert_file="+certFile, "--smtp.tls.key_file="+keyFile, "--smtp.auth.users_file="+users)
+	at := p.listens("smtps")
+	config := &tls.Config{RootCAs: newRoots, ServerName: "127.0.0.1"}
+	if conn, err := tls.Dial("tcp", at, config); err == nil {
+		conn.Close()
+		t.Fatal("the server has the new certificate before it was written")
+	}
+	hash, err := bcrypt.GenerateFromPassword([]byte("secret"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for to, from := range map[string]string{certFile: newCert, keyFile: newKey} {
+		content, err := os.ReadFile(from)
+		if err == nil {
+			err = os.WriteFile(to, content, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(users, []byte("scanner:"+string(hash)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := tls.Dial("tcp", at, config)
+	if err != nil {
+		t.Fatalf("after the new certificate was written: %v", err)
+	}
+	greeted(t, conn, "EHLO").do("235 ", "AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00scanner\x00secret")))
+}
+
 func TestReplies(t *testing.T) {
 	t.Parallel()
 	const limit = 2048
