@@ -128,7 +128,7 @@ func FuzzChunks(f *testing.F) {
 	f.Add([]byte("\r\n.\r\n\x00\xff"), []byte{}, 5, 2, 3)
 	f.Add(bytes.Repeat([]byte("x"), 3000), []byte{255, 1}, window, window, 1)
 	f.Fuzz(func(t *testing.T, message, sizes []byte, piece, room, cut int) {
-		if piece < 1 || room < 1 || room > 2*window || cut < 0 {
+		if piece < 1 || room < 1 || room > 2*window || cut < 0 || len(sizes) > 30 { // empty ones count for MaxCommands
 			return
 		}
 		var sent []byte
