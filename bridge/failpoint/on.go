@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 )
 
 // variable is the environment variable that names the step.
@@ -48,6 +47,8 @@ func Hit(name string) {
 	if step != name || hits.Add(1) != at {
 		return
 	}
-	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	if self, err := os.FindProcess(os.Getpid()); err == nil {
+		_ = self.Kill()
+	}
 	select {} // nothing more happens here
 }
