@@ -16,9 +16,10 @@ type Shared string
 
 // The servers that Main can start ahead of the first test that asks for them.
 const (
-	ArtemisServer Shared = "artemis"
-	BrokerJServer Shared = "broker-j"
-	MinIOServer   Shared = "minio"
+	ArtemisServer  Shared = "artemis"
+	BrokerJServer  Shared = "broker-j"
+	RabbitMQServer Shared = "rabbitmq"
+	MinIOServer    Shared = "minio"
 )
 
 // bed is what one test binary shares: servers cost seconds, so that they must be common to tests that know nothing of
@@ -28,14 +29,15 @@ var bed struct {
 	ctx     context.Context // of Main: what is done for all tests ends with it
 	ports   sync.Map        // ports given by freePort
 
-	dir     lazy[*runDir]
-	certs   lazy[*Certs]
-	artemis lazy[*AMQPBroker]
-	brokerJ lazy[*AMQPBroker]
-	minio   lazy[*S3]
-	binary  lazy[string] // lsmtpd, as built by Build
-	apt     lazy[bool]   // apt-get update has been run
-	exim    lazy[string] // the folder of a copy that it can start itself from
+	dir      lazy[*runDir]
+	certs    lazy[*Certs]
+	artemis  lazy[*AMQPBroker]
+	brokerJ  lazy[*AMQPBroker]
+	rabbitMQ lazy[*AMQPBroker]
+	minio    lazy[*S3]
+	binary   lazy[string] // lsmtpd, as built by Build
+	apt      lazy[bool]   // apt-get update has been run
+	exim     lazy[string] // the folder of a copy that it can start itself from
 
 	mu      sync.Mutex
 	servers []*Server // shared ones, to be ended by Main
@@ -84,6 +86,8 @@ func (s Shared) start() (err error) {
 		_, err = sharedArtemis()
 	case BrokerJServer:
 		_, err = sharedBrokerJ()
+	case RabbitMQServer:
+		_, err = sharedRabbitMQ()
 	case MinIOServer:
 		_, err = sharedMinIO()
 	default:

@@ -41,10 +41,17 @@ type AMQPBroker struct {
 	Capability string
 
 	newQueue func() (string, error)
+	address  func(queue string) string // nil where it is the name
+	erlang   *erlangNode               // of RabbitMQ alone
 }
 
-// Address returns the AMQP address of a queue. It is the name of the queue on the brokers there are.
-func (b *AMQPBroker) Address(queue string) string { return queue }
+// Address returns the AMQP address of a queue: its name, on RabbitMQ /queues/NAME, percent-encoded.
+func (b *AMQPBroker) Address(queue string) string {
+	if b.address == nil {
+		return queue
+	}
+	return b.address(queue)
+}
 
 // Queue returns the name of an empty, durable queue that no other test of this test binary uses. On Artemis it comes
 // into being when somebody attaches to it with Capability; Broker-J has fifty.
@@ -89,7 +96,7 @@ func (b *AMQPBroker) answers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	return b.withSession(ctx, func(session *amqp.Session) error {
-		_, err := session.NewSender(ctx, "in", &amqp.SenderOptions{TargetCapabilities: b.capabilities()})
+		_, err := session.NewSender(ctx, b.Address("in"), &amqp.SenderOptions{TargetCapabilities: b.capabilities()})
 		return err
 	})
 }

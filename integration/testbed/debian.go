@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -21,21 +22,7 @@ func debianUnpacked(ctx context.Context, name string) (string, error) {
 		return "", err
 	}
 	root, err := installed(ctx, release+"-"+name, func(ctx context.Context, dir string) error {
-		state, err := os.MkdirTemp("", "lsmtpd-testbed-apt-*")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(state)
-		packages, err := aptDownload(ctx, state, name)
-		if err != nil {
-			return err
-		}
-		for _, file := range packages {
-			if _, err := runTool(ctx, Command{Path: "dpkg-deb", Args: []string{"-x", file, dir}}); err != nil {
-				return err
-			}
-		}
-		return dropSetuid(dir)
+		return unpackDebian(ctx, dir, name, func(string) ([]string, error) { return nil, nil })
 	})
 	if err != nil {
 		return "", fmt.Errorf("unpack the Debian package %s: %w", name, err)
@@ -43,18 +30,79 @@ func debianUnpacked(ctx context.Context, name string) (string, error) {
 	return root, nil
 }
 
+// unpackDebian unpacks a package, with what it depends on, into dir. configure says how apt-get is to differ from that
+// of the system, by options; it may write files into the folder given, which is gone afterwards.
+func unpackDebian(ctx context.Context, dir, name string, configure func(state string) ([]string, error)) error {
+	state, err := os.MkdirTemp("", "lsmtpd-testbed-apt-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(state)
+	options, err := configure(state)
+	if err != nil {
+		return err
+	}
+	packages, err := aptDownload(ctx, state, name, options)
+	if err != nil {
+		return err
+	}
+	for _, file := range packages {
+		if _, err := runTool(ctx, Command{Path: "dpkg-deb", Args: []string{"-x", file, dir}}); err != nil {
+			return err
+		}
+	}
+	return dropSetuid(dir)
+}
+
+// otherRelease configures apt-get for a release of Debian that need not be the one that runs here, and of which nothing
+// is installed. It is fetched from where the packages of the system come from.
+func otherRelease(ctx context.Context, codename string) func(state string) ([]string, error) {
+	return func(state string) ([]string, error) {
+		mirror, err := debianMirror(ctx)
+		if err != nil {
+			return nil, err
+		}
+		sources, status := filepath.Join(state, "sources.list"), filepath.Join(state, "status")
+		line := fmt.Sprintf("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n", mirror, codename)
+		if err := errors.Join(os.WriteFile(sources, []byte(line), 0o600), os.WriteFile(status, nil, 0o600)); err != nil {
+			return nil, err
+		}
+		return []string{"-o", "Dir::Etc::SourceList=" + sources, "-o", "Dir::Etc::SourceParts=/dev/null", "-o", "Dir::State::status=" + status}, nil
+	}
+}
+
+// debianMirror returns where apt-get of the system gets the main packages of its release from.
+func debianMirror(ctx context.Context) (string, error) {
+	system, err := osRelease()
+	if err != nil {
+		return "", err
+	}
+	targets, err := runTool(ctx, Command{Path: "apt-get", Args: []string{"indextargets", "--format", "$(CREATED_BY) $(RELEASE) $(COMPONENT) $(REPO_URI)"}})
+	if err != nil {
+		return "", err
+	}
+	want := "Packages " + system["VERSION_CODENAME"] + " main "
+	for line := range strings.Lines(targets) {
+		if mirror, ok := strings.CutPrefix(strings.TrimSpace(line), want); ok && system["ID"] == "debian" {
+			return mirror, nil
+		}
+	}
+	return "", fmt.Errorf("apt-get has no source of the main packages of %q %q, so that there is no mirror of Debian to ask",
+		system["ID"], system["VERSION_CODENAME"])
+}
+
 // aptDownload fetches a package and what it depends on to files below state.
-func aptDownload(ctx context.Context, state, name string) ([]string, error) {
+func aptDownload(ctx context.Context, state, name string, more []string) ([]string, error) {
 	archives := filepath.Join(state, "archives")
 	for _, dir := range []string{filepath.Join(state, "lists", "partial"), filepath.Join(archives, "partial")} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, err
 		}
 	}
+	options := append([]string{"-qq", "-o", "Dir::State::Lists=" + filepath.Join(state, "lists"), "-o", "Dir::Cache=" + state,
+		"-o", "Dir::Cache::Archives=" + archives, "-o", "Debug::NoLocking=1", "-o", "APT::Sandbox::User=", "-o", "Acquire::Languages=none"}, more...)
 	apt := func(args ...string) error {
-		options := []string{"-qq", "-o", "Dir::State::Lists=" + filepath.Join(state, "lists"), "-o", "Dir::Cache=" + state,
-			"-o", "Dir::Cache::Archives=" + archives, "-o", "Debug::NoLocking=1", "-o", "APT::Sandbox::User=", "-o", "Acquire::Languages=none"}
-		_, err := runTool(ctx, Command{Path: "apt-get", Args: append(options, args...), Env: []string{"DEBIAN_FRONTEND=noninteractive"}})
+		_, err := runTool(ctx, Command{Path: "apt-get", Args: append(slices.Clip(options), args...), Env: []string{"DEBIAN_FRONTEND=noninteractive"}})
 		return err
 	}
 	if err := apt("update"); err != nil {
@@ -87,9 +135,21 @@ func dropSetuid(root string) error {
 
 // debianRelease returns the name and the number of the release, as debian-12, or ubuntu-24.04, which is as good.
 func debianRelease() (string, error) {
+	system, err := osRelease()
+	if err != nil {
+		return "", err
+	}
+	if id := system["ID"]; id != "debian" && id != "ubuntu" || system["VERSION_ID"] == "" {
+		return "", fmt.Errorf("this is %q %q, not a release of Debian, whose packages are needed", id, system["VERSION_ID"])
+	}
+	return system["ID"] + "-" + system["VERSION_ID"], nil
+}
+
+// osRelease reads what the system says it is (os-release(5)).
+func osRelease() (map[string]string, error) {
 	f, err := os.Open("/etc/os-release")
 	if err != nil {
-		return "", fmt.Errorf("which Debian this is cannot be told: %w", err)
+		return nil, fmt.Errorf("which Debian this is cannot be told: %w", err)
 	}
 	defer f.Close()
 	fields := map[string]string{}
@@ -99,12 +159,9 @@ func debianRelease() (string, error) {
 		fields[name] = strings.Trim(value, `"`)
 	}
 	if err := lines.Err(); err != nil {
-		return "", fmt.Errorf("read which Debian this is: %w", err)
+		return nil, fmt.Errorf("read which Debian this is: %w", err)
 	}
-	if id := fields["ID"]; id != "debian" && id != "ubuntu" || fields["VERSION_ID"] == "" {
-		return "", fmt.Errorf("this is %q %q, not a release of Debian, whose packages are needed", id, fields["VERSION_ID"])
-	}
-	return fields["ID"] + "-" + fields["VERSION_ID"], nil
+	return fields, nil
 }
 
 // libraryPath is the environment in which programs below root find the libraries that were unpacked there, in the

@@ -27,7 +27,7 @@ func TestInstall(t *testing.T) {
 	}
 	installExim := func(ctx context.Context) error { _, err := installExim(ctx); return err }
 	for name, install := range map[string]func(context.Context) error{
-		"Artemis": pathOf(installArtemis), "Broker-J": pathOf(installBrokerJ), "MinIO": pathOf(installMinIO),
+		"Artemis": pathOf(installArtemis), "Broker-J": pathOf(installBrokerJ), "RabbitMQ": pathOf(installRabbitMQ), "MinIO": pathOf(installMinIO),
 		"Qpid JMS": pathOf(installJMS), "rhea": pathOf(installRhea), "Qpid Proton": installProton, "swaks": installSwaks,
 		"Net::SSLeay": pathOf(installNetSSLeay), "nodemailer": pathOf(installNodemailer), "Postfix": pathOf(installPostfix), "Exim": installExim,
 	} {
@@ -44,7 +44,8 @@ func TestInstall(t *testing.T) {
 
 // brokers runs a test with each broker, side by side.
 func brokers(t *testing.T, test func(t *testing.T, start func(testing.TB) *AMQPBroker)) {
-	for name, start := range map[string]func(testing.TB) *AMQPBroker{"Artemis": PrivateArtemis, "Broker-J": PrivateBrokerJ} {
+	for name, start := range map[string]func(testing.TB) *AMQPBroker{
+		"Artemis": PrivateArtemis, "Broker-J": PrivateBrokerJ, "RabbitMQ": PrivateRabbitMQ} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			test(t, start)
@@ -167,7 +168,7 @@ func TestBrokerRights(t *testing.T) {
 			}
 			return &amqp.ConnOptions{TLSConfig: config, SASLType: sasl}
 		}
-		artemis := b.Capability != ""
+		artemis, brokerJ := b.Capability != "", b.erlang == nil && b.Capability == ""
 		external := amqp.SASLTypeExternal("")
 		for _, tt := range []struct {
 			name    string
@@ -181,17 +182,17 @@ func TestBrokerRights(t *testing.T) {
 			{"anonymous", b.AnonymousURL, &amqp.ConnOptions{SASLType: amqp.SASLTypeAnonymous()}, !artemis},
 			{"password over TLS", b.TLSURL, with(KeyPair{}, nil), true},
 			{"client certificate", b.ExternalURL, with(b.Certs.Client, external), true},
-			{"stranger's certificate", b.ExternalURL, with(b.Certs.Stranger, external), !artemis},
+			{"stranger's certificate", b.ExternalURL, with(b.Certs.Stranger, external), brokerJ},
 			{"no certificate", b.ExternalURL, with(KeyPair{}, external), false},
 		} {
-			if err := sendOnce(tt.url, tt.options, b.capabilities()); (err == nil) != tt.ok {
+			if err := sendOnce(b, tt.url, tt.options); (err == nil) != tt.ok {
 				t.Errorf("%s: got error %v, want success %t", tt.name, err, tt.ok)
 			}
 		}
 	})
 }
 
-func sendOnce(url string, options *amqp.ConnOptions, capabilities []string) error {
+func sendOnce(b *AMQPBroker, url string, options *amqp.ConnOptions) error {
 	ctx, cancel := context.WithTimeout(context.Background(), clientTimeout)
 	defer cancel()
 	conn, err := amqp.Dial(ctx, url, options)
@@ -203,7 +204,7 @@ func sendOnce(url string, options *amqp.ConnOptions, capabilities []string) erro
 	if err != nil {
 		return err
 	}
-	sender, err := session.NewSender(ctx, "in", &amqp.SenderOptions{TargetCapabilities: capabilities})
+	sender, err := session.NewSender(ctx, b.Address("in"), &amqp.SenderOptions{TargetCapabilities: b.capabilities()})
 	if err != nil {
 		return err
 	}

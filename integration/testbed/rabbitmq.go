@@ -1,0 +1,233 @@
+package testbed
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// RabbitMQ returns the RabbitMQ 4 that the tests of this test binary share.
+//
+// Queues are quorum queues unless their name says something else. It has in, and full.c and full.q, a classic and a
+// quorum queue that reject what is more than ten messages (eleven, in the quorum queue), and full.drop, which then drops
+// the oldest. The topic exchange ex has bound under the key k (/exchanges/ex/k), and bound and full.c under the key two;
+// what it cannot route it releases. The user of the certificate of Certs.Client is lsmtpd, SASL ANONYMOUS is the user a.
+func RabbitMQ(t testing.TB) *AMQPBroker {
+	t.Helper()
+	needMain(t)
+	broker, err := sharedRabbitMQ()
+	if err == nil {
+		err = broker.revive()
+	}
+	if err != nil {
+		unavailable(t, "RabbitMQ", err)
+	}
+	return broker
+}
+
+// PrivateRabbitMQ starts a RabbitMQ like the shared one that is the test's own and ends with it.
+func PrivateRabbitMQ(t testing.TB) *AMQPBroker {
+	t.Helper()
+	needMain(t)
+	broker, mapper, err := startRabbitMQ(t.Context())
+	if mapper != nil {
+		mapper.private(t) // registered first, so ended last
+	}
+	if err != nil {
+		unavailable(t, "RabbitMQ", err)
+	}
+	broker.private(t)
+	return broker
+}
+
+func sharedRabbitMQ() (*AMQPBroker, error) {
+	return bed.rabbitMQ.get(func() (*AMQPBroker, error) {
+		const variable = "LSMTPD_TEST_RABBITMQ_URL"
+		if external := os.Getenv(variable); external != "" {
+			return externalBroker(bed.ctx, variable, external, newRabbitMQ(nil))
+		}
+		broker, mapper, err := startRabbitMQ(bed.ctx)
+		if err == nil {
+			share(broker.Server)
+		}
+		if mapper != nil {
+			share(mapper)
+		}
+		return broker, err
+	})
+}
+
+func newRabbitMQ(server *Server) *AMQPBroker {
+	b := &AMQPBroker{Server: server, address: func(queue string) string { return "/queues/" + url.PathEscape(queue) }}
+	b.newQueue = func() (string, error) {
+		queue, err := randomQueue()
+		if err != nil {
+			return "", err
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), clientTimeout)
+		defer cancel()
+		return queue, b.declareRabbitMQ(ctx, queue, object{"x-queue-type": "quorum"})
+	}
+	return b
+}
+
+// startRabbitMQ starts the broker and, as the second server, the port mapper of Erlang that it needs (epmd), which is
+// not nil also where the broker could not be started. The broker would start a mapper itself, but one that outlives it.
+func startRabbitMQ(ctx context.Context) (*AMQPBroker, *Server, error) {
+	root, err := installRabbitMQ(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	certs, err := sharedCerts()
+	if err != nil {
+		return nil, nil, err
+	}
+	ports, err := freePorts(4)
+	if err != nil {
+		return nil, nil, err
+	}
+	plain, tls, distribution, mapperPort := ports[0], ports[1], ports[2], ports[3]
+	mapper, err := startPortMapper(ctx, root, mapperPort)
+	if err != nil {
+		return nil, nil, err
+	}
+	server, err := newServer("rabbitmq")
+	if err != nil {
+		return nil, mapper, err
+	}
+	if err := writeRabbitMQConfig(server.dir, plain, tls, certs); err != nil {
+		return nil, mapper, err
+	}
+	erlang := erlangNode{root: root, dir: server.dir, distribution: distribution, mapper: mapperPort}
+	server.command, err = erlang.rabbitMQ()
+	if err != nil {
+		return nil, mapper, err
+	}
+	broker := newRabbitMQ(server)
+	broker.Certs, broker.erlang = certs, &erlang
+	broker.setURLs(plain, plain, tls, tls)
+	server.ready = func(ctx context.Context) error {
+		if err := answersTCP(ctx, plain, tls); err != nil {
+			return err
+		}
+		return broker.answers(ctx)
+	}
+	return broker, mapper, server.start(ctx)
+}
+
+func startPortMapper(ctx context.Context, root string, port int) (*Server, error) {
+	program, err := onlyMatch(filepath.Join(root, erlangRoot, "erts-*", "bin", "epmd"))
+	if err != nil {
+		return nil, err
+	}
+	server, err := newServer("epmd")
+	if err != nil {
+		return nil, err
+	}
+	server.command = Command{Path: program, Dir: server.dir, Args: []string{"-port", fmt.Sprint(port), "-address", "127.0.0.1"}}
+	server.ready = func(ctx context.Context) error { return answersTCP(ctx, port) }
+	return server, server.start(ctx)
+}
+
+// rabbitMQConfig is rabbitmq.conf. The arguments are the two ports, the files of certificates, and the definitions.
+const rabbitMQConfig = `listeners.tcp.1 = 127.0.0.1:%d
+listeners.ssl.1 = 127.0.0.1:%d
+ssl_options.cacertfile = %s
+ssl_options.certfile = %s
+ssl_options.keyfile = %s
+ssl_options.verify = verify_peer
+ssl_options.fail_if_no_peer_cert = false
+ssl_cert_login_from = common_name
+auth_mechanisms.1 = PLAIN
+auth_mechanisms.2 = EXTERNAL
+auth_mechanisms.3 = ANONYMOUS
+anonymous_login_user = a
+anonymous_login_pass = b
+loopback_users = none
+load_definitions = %s
+`
+
+func writeRabbitMQConfig(dir string, plain, tls int, certs *Certs) error {
+	definitions, err := json.MarshalIndent(rabbitMQDefinitions(), "", " ")
+	if err != nil {
+		return err
+	}
+	file := func(name string) string { return filepath.Join(dir, name) }
+	config := fmt.Sprintf(rabbitMQConfig, plain, tls, certs.CA, certs.Server.Cert, certs.Server.Key, file("definitions.json"))
+	for name, content := range map[string]string{
+		"definitions.json": string(definitions), "rabbitmq.conf": config, "enabled_plugins": "[rabbitmq_auth_mechanism_ssl].\n",
+	} {
+		if err := os.WriteFile(file(name), []byte(content), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rabbitMQDefinitions are the users, queues and exchanges that every start makes if they are not there.
+func rabbitMQDefinitions() object {
+	user := func(name, password string) object {
+		return object{"name": name, "password": password, "tags": []string{}}
+	}
+	right := func(name, configure, write string) object {
+		return object{"user": name, "vhost": "/", "configure": configure, "write": write, "read": ".*"}
+	}
+	queue := func(name string, arguments object) object {
+		return object{"vhost": "/", "name": name, "durable": true, "auto_delete": false, "arguments": arguments}
+	}
+	binding := func(key, queue string) object {
+		return object{"vhost": "/", "source": "ex", "destination": queue, "destination_type": "queue", "routing_key": key, "arguments": object{}}
+	}
+	return object{
+		"users":       []object{user("a", "b"), user("ro", "ro"), user("lsmtpd", "not used")},
+		"vhosts":      []object{{"name": "/"}},
+		"permissions": []object{right("a", ".*", ".*"), right("ro", "^$", "^$"), right("lsmtpd", ".*", ".*")},
+		"queues": []object{
+			queue("in", object{"x-queue-type": "quorum"}), queue("bound", object{"x-queue-type": "quorum"}),
+			queue("full.c", object{"x-queue-type": "classic", "x-max-length": 10, "x-overflow": "reject-publish"}),
+			queue("full.q", object{"x-queue-type": "quorum", "x-max-length": 10, "x-overflow": "reject-publish"}),
+			queue("full.drop", object{"x-queue-type": "quorum", "x-max-length": 10}),
+		},
+		"exchanges": []object{{"vhost": "/", "name": "ex", "type": "topic", "durable": true, "auto_delete": false, "internal": false, "arguments": object{}}},
+		"bindings":  []object{binding("k", "bound"), binding("two", "bound"), binding("two", "full.c")},
+	}
+}
+
+// erlangNode is the Erlang of one RabbitMQ.
+type erlangNode struct {
+	root, dir            string // of the packages, and of the server's data
+	distribution, mapper int    // ports: the node's own and that of its port mapper
+}
+
+func (n *erlangNode) command(args []string, env ...string) Command {
+	env = append(env, "HOME="+n.dir, "LANG=C.UTF-8", fmt.Sprint("ERL_EPMD_PORT=", n.mapper), "ERL_EPMD_ADDRESS=127.0.0.1")
+	return Command{Path: filepath.Join(n.root, erlangRoot, "bin", "erl"), Dir: n.dir, Args: args, Env: env}
+}
+
+// rabbitMQ is the command that starts the broker, as its own script rabbitmq-server does it, but for the shell that
+// would stand between the broker and a signal.
+func (n *erlangNode) rabbitMQ() (Command, error) {
+	home, err := onlyMatch(filepath.Join(n.root, "usr/lib/rabbitmq/lib/rabbitmq_server-*"))
+	if err != nil {
+		return Command{}, err
+	}
+	file := func(name string) string { return filepath.Join(n.dir, name) }
+	plugins := filepath.Join(home, "plugins")
+	return n.command(
+		strings.Fields("-noinput -s rabbit boot -boot start_sasl +W w +pc unicode +P 1048576 +t 5000000 +S 2:2 +stbt u +sbwt none +sbwtdcpu none +sbwtdio none "+
+			"-kernel inet_dist_use_interface {127,0,0,1} -kernel prevent_overlapping_partitions false -syslog logger [] -syslog syslog_error_logger false"),
+		"ERL_LIBS="+plugins, "RABBITMQ_HOME="+home, "RABBITMQ_PLUGINS_DIR="+plugins,
+		"RABBITMQ_NODENAME="+rabbitMQNode, fmt.Sprint("RABBITMQ_DIST_PORT=", n.distribution),
+		"RABBITMQ_MNESIA_BASE="+file("mnesia"), "RABBITMQ_LOG_BASE="+file("log"), "RABBITMQ_LOGS=-",
+		"RABBITMQ_CONFIG_FILE="+file("rabbitmq.conf"), "RABBITMQ_CONF_ENV_FILE=/dev/null", "RABBITMQ_PID_FILE="+file("pid"),
+		"RABBITMQ_ENABLED_PLUGINS_FILE="+file("enabled_plugins"),
+	), nil
+}
+
+// rabbitMQNode is the name of every broker: each has a port mapper of its own, so that they do not meet.
+const rabbitMQNode = "lsmtpd@localhost"

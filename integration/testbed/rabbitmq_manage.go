@@ -1,0 +1,73 @@
+package testbed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/Azure/go-amqp"
+	"github.com/google/uuid"
+)
+
+// declareRabbitMQ makes a durable queue with these arguments, or finds it.
+func (b *AMQPBroker) declareRabbitMQ(ctx context.Context, queue string, arguments object) error {
+	body := object{"durable": true, "exclusive": false, "auto_delete": false, "arguments": arguments}
+	return b.manageRabbitMQ(ctx, http.MethodPut, "/queues/"+url.PathEscape(queue), body)
+}
+
+// manageRabbitMQ makes a request of RabbitMQ's management over AMQP, which has the methods and codes of HTTP. The method
+// must do no harm when it is done twice.
+func (b *AMQPBroker) manageRabbitMQ(ctx context.Context, method, path string, body any) error {
+	for {
+		err := b.withSession(ctx, func(session *amqp.Session) error {
+			return askRabbitMQ(ctx, session, method, path, body)
+		})
+		// The request has overtaken the link credit for its answer, which the client sends whenever it likes.
+		if e, ok := errors.AsType[*amqp.Error](err); ok && e.Condition == amqp.ErrCondPreconditionFailed && ctx.Err() == nil {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("%s %s: %w", method, path, err)
+		}
+		return nil
+	}
+}
+
+// askRabbitMQ makes a request on a pair of links to and from the management node.
+func askRabbitMQ(ctx context.Context, session *amqp.Session, method, path string, body any) error {
+	const node = "/management"
+	pair, paired := uuid.NewString(), map[string]any{"paired": true}
+	receiver, err := session.NewReceiver(ctx, node, &amqp.ReceiverOptions{
+		Name: pair, Properties: paired, TargetAddress: node, RequestedSenderSettleMode: amqp.SenderSettleModeSettled.Ptr(), Credit: 1})
+	if err != nil {
+		return fmt.Errorf("attach to %s: %w", node, err)
+	}
+	sender, err := session.NewSender(ctx, node, &amqp.SenderOptions{
+		Name: pair, Properties: paired, SourceAddress: node, SettlementMode: amqp.SenderSettleModeSettled.Ptr()})
+	if err != nil {
+		return fmt.Errorf("attach to %s: %w", node, err)
+	}
+	replyTo := "$me"
+	request := &amqp.Message{
+		Properties: &amqp.MessageProperties{MessageID: uuid.NewString(), To: &path, Subject: &method, ReplyTo: &replyTo},
+		Value:      body,
+	}
+	if err := sender.Send(ctx, request, nil); err != nil {
+		return err
+	}
+	answer, err := receiver.Receive(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("wait for the answer: %w", err)
+	}
+	code := ""
+	if answer.Properties != nil && answer.Properties.Subject != nil {
+		code = *answer.Properties.Subject
+	}
+	if n, err := strconv.Atoi(code); err != nil || n < 200 || n > 299 {
+		return fmt.Errorf("%s %v", code, answer.Value)
+	}
+	return nil
+}
