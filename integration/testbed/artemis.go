@@ -88,7 +88,7 @@ func sharedArtemis() (*AMQPBroker, error) {
 	return bed.artemis.get(func() (*AMQPBroker, error) {
 		const variable = "LSMTPD_TEST_ARTEMIS_URL"
 		if external := os.Getenv(variable); external != "" {
-			b := &AMQPBroker{Capability: "queue", newQueue: randomQueue}
+			b := &AMQPBroker{Capability: "queue", newQueue: randomQueue, manager: artemisQueues{}}
 			return externalBroker(bed.ctx, variable, external, b)
 		}
 		broker, err := startArtemis(bed.ctx)
@@ -128,7 +128,7 @@ func startArtemis(ctx context.Context) (*AMQPBroker, error) {
 		"-Ddata.dir=" + filepath.Join(dir, "data"), "-Djava.io.tmpdir=" + dir,
 		"-cp", filepath.Join(home, "lib", "artemis-boot.jar"), "org.apache.activemq.artemis.boot.Artemis", "run",
 	}}
-	broker := &AMQPBroker{Server: server, Certs: certs, Capability: "queue", newQueue: randomQueue}
+	broker := &AMQPBroker{Server: server, Certs: certs, Capability: "queue", newQueue: randomQueue, manager: artemisQueues{}}
 	broker.setURLs(plain, plain, tls, tls)
 	server.ready = func(ctx context.Context) error {
 		if err := answersTCP(ctx, plain, tls); err != nil {

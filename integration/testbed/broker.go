@@ -41,8 +41,9 @@ type AMQPBroker struct {
 	Capability string
 
 	newQueue func() (string, error)
+	manager  queueManager
 	address  func(queue string) string // nil where it is the name
-	erlang   *erlangNode               // of RabbitMQ alone
+	erlang   *erlangNode               // of a RabbitMQ that we have started
 }
 
 // Address returns the AMQP address of a queue: its name, on RabbitMQ /queues/NAME, percent-encoded.
@@ -54,7 +55,7 @@ func (b *AMQPBroker) Address(queue string) string {
 }
 
 // Queue returns the name of an empty, durable queue that no other test of this test binary uses. On Artemis it comes
-// into being when somebody attaches to it with Capability; Broker-J has fifty.
+// into being when somebody attaches to it with Capability; Broker-J has fifty; on RabbitMQ it is a new quorum queue.
 func (b *AMQPBroker) Queue(t testing.TB) string {
 	t.Helper()
 	queue, err := b.newQueue()
@@ -79,7 +80,9 @@ func numberedQueues(last int64) func() (string, error) {
 }
 
 // randomQueue gives names that are new also on a broker that outlives the test binary.
-func randomQueue() (string, error) { return fmt.Sprintf("test.%016x", rand.Uint64()), nil }
+func randomQueue() (string, error) { return randomName(), nil }
+
+func randomName() string { return fmt.Sprintf("test.%016x", rand.Uint64()) }
 
 // setURLs derives the addresses from the ports of the broker.
 func (b *AMQPBroker) setURLs(plain, anonymous, tls, external int) {

@@ -11,7 +11,7 @@ import (
 
 const (
 	brokerJArtifact = "org.apache.qpid:apache-qpid-broker-j:9.2.0"
-	brokerJQueues   = 50
+	brokerJNumbered = 50
 )
 
 // BrokerJ returns the Apache Qpid Broker-J that the tests of this test binary share.
@@ -48,7 +48,7 @@ func sharedBrokerJ() (*AMQPBroker, error) {
 	return bed.brokerJ.get(func() (*AMQPBroker, error) {
 		const variable = "LSMTPD_TEST_BROKERJ_URL"
 		if external := os.Getenv(variable); external != "" {
-			b := &AMQPBroker{newQueue: numberedQueues(brokerJQueues)}
+			b := &AMQPBroker{newQueue: numberedQueues(brokerJNumbered), manager: brokerJQueues{}}
 			return externalBroker(bed.ctx, variable, external, b)
 		}
 		broker, err := startBrokerJ(bed.ctx)
@@ -87,7 +87,7 @@ func startBrokerJ(ctx context.Context) (*AMQPBroker, error) {
 		// The first start makes the store from the initial configuration, later ones read the store.
 		"-icp", initial, "-sp", filepath.Join(dir, "config.json"),
 	}}
-	broker := &AMQPBroker{Server: server, Certs: certs, newQueue: numberedQueues(brokerJQueues)}
+	broker := &AMQPBroker{Server: server, Certs: certs, newQueue: numberedQueues(brokerJNumbered), manager: brokerJQueues{}}
 	broker.setURLs(ports[0], ports[1], ports[2], ports[3])
 	server.ready = func(ctx context.Context) error {
 		if err := answersTCP(ctx, ports...); err != nil {
@@ -172,7 +172,7 @@ func brokerJPort(name string, port int, provider string, tls object) object {
 
 func brokerJVirtualHost() object {
 	queues := []object{{"name": "in"}, {"name": "bench"}, {"name": "bound"}}
-	for i := range brokerJQueues {
+	for i := range brokerJNumbered {
 		queues = append(queues, object{"name": fmt.Sprintf("q%d", i+1)})
 	}
 	for name, policy := range map[string]string{

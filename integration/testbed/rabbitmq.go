@@ -4,10 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 )
 
@@ -63,15 +61,12 @@ func sharedRabbitMQ() (*AMQPBroker, error) {
 }
 
 func newRabbitMQ(server *Server) *AMQPBroker {
-	b := &AMQPBroker{Server: server, address: func(queue string) string { return "/queues/" + url.PathEscape(queue) }}
+	b := &AMQPBroker{Server: server, manager: rabbitMQQueues{}, address: rabbitMQAddress}
 	b.newQueue = func() (string, error) {
-		queue, err := randomQueue()
-		if err != nil {
-			return "", err
-		}
 		ctx, cancel := context.WithTimeout(context.Background(), clientTimeout)
 		defer cancel()
-		return queue, b.declareRabbitMQ(ctx, queue, object{"x-queue-type": "quorum"})
+		queue := randomName()
+		return queue, b.manager.create(ctx, b, queue, false)
 	}
 	return b
 }
@@ -149,6 +144,7 @@ auth_mechanisms.3 = ANONYMOUS
 anonymous_login_user = a
 anonymous_login_pass = b
 loopback_users = none
+vm_memory_high_watermark.relative = 0.6
 load_definitions = %s
 `
 
@@ -197,37 +193,3 @@ func rabbitMQDefinitions() object {
 		"bindings":  []object{binding("k", "bound"), binding("two", "bound"), binding("two", "full.c")},
 	}
 }
-
-// erlangNode is the Erlang of one RabbitMQ.
-type erlangNode struct {
-	root, dir            string // of the packages, and of the server's data
-	distribution, mapper int    // ports: the node's own and that of its port mapper
-}
-
-func (n *erlangNode) command(args []string, env ...string) Command {
-	env = append(env, "HOME="+n.dir, "LANG=C.UTF-8", fmt.Sprint("ERL_EPMD_PORT=", n.mapper), "ERL_EPMD_ADDRESS=127.0.0.1")
-	return Command{Path: filepath.Join(n.root, erlangRoot, "bin", "erl"), Dir: n.dir, Args: args, Env: env}
-}
-
-// rabbitMQ is the command that starts the broker, as its own script rabbitmq-server does it, but for the shell that
-// would stand between the broker and a signal.
-func (n *erlangNode) rabbitMQ() (Command, error) {
-	home, err := onlyMatch(filepath.Join(n.root, "usr/lib/rabbitmq/lib/rabbitmq_server-*"))
-	if err != nil {
-		return Command{}, err
-	}
-	file := func(name string) string { return filepath.Join(n.dir, name) }
-	plugins := filepath.Join(home, "plugins")
-	return n.command(
-		strings.Fields("-noinput -s rabbit boot -boot start_sasl +W w +pc unicode +P 1048576 +t 5000000 +S 2:2 +stbt u +sbwt none +sbwtdcpu none +sbwtdio none "+
-			"-kernel inet_dist_use_interface {127,0,0,1} -kernel prevent_overlapping_partitions false -syslog logger [] -syslog syslog_error_logger false"),
-		"ERL_LIBS="+plugins, "RABBITMQ_HOME="+home, "RABBITMQ_PLUGINS_DIR="+plugins,
-		"RABBITMQ_NODENAME="+rabbitMQNode, fmt.Sprint("RABBITMQ_DIST_PORT=", n.distribution),
-		"RABBITMQ_MNESIA_BASE="+file("mnesia"), "RABBITMQ_LOG_BASE="+file("log"), "RABBITMQ_LOGS=-",
-		"RABBITMQ_CONFIG_FILE="+file("rabbitmq.conf"), "RABBITMQ_CONF_ENV_FILE=/dev/null", "RABBITMQ_PID_FILE="+file("pid"),
-		"RABBITMQ_ENABLED_PLUGINS_FILE="+file("enabled_plugins"),
-	), nil
-}
-
-// rabbitMQNode is the name of every broker: each has a port mapper of its own, so that they do not meet.
-const rabbitMQNode = "lsmtpd@localhost"

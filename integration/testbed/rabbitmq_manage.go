@@ -12,10 +12,26 @@ import (
 	"github.com/google/uuid"
 )
 
-// declareRabbitMQ makes a durable queue with these arguments, or finds it.
-func (b *AMQPBroker) declareRabbitMQ(ctx context.Context, queue string, arguments object) error {
+// rabbitMQAddress is the address of a queue in RabbitMQ 4's own format, the second.
+func rabbitMQAddress(queue string) string { return "/queues/" + url.PathEscape(queue) }
+
+// rabbitMQQueues manages RabbitMQ. Queues are quorum queues, but small ones classic: those count exactly.
+type rabbitMQQueues struct{}
+
+func (rabbitMQQueues) missing(random string) string { return random }
+func (rabbitMQQueues) small(random string) string   { return random }
+
+func (rabbitMQQueues) create(ctx context.Context, b *AMQPBroker, queue string, small bool) error {
+	arguments := object{"x-queue-type": "quorum"}
+	if small {
+		arguments = object{"x-queue-type": "classic", "x-max-length": int64(SmallQueueLimit), "x-overflow": "reject-publish"}
+	}
 	body := object{"durable": true, "exclusive": false, "auto_delete": false, "arguments": arguments}
-	return b.manageRabbitMQ(ctx, http.MethodPut, "/queues/"+url.PathEscape(queue), body)
+	return b.manageRabbitMQ(ctx, http.MethodPut, rabbitMQAddress(queue), body)
+}
+
+func (rabbitMQQueues) remove(ctx context.Context, b *AMQPBroker, queue string) error {
+	return b.manageRabbitMQ(ctx, http.MethodDelete, rabbitMQAddress(queue), amqp.Null{})
 }
 
 // manageRabbitMQ makes a request of RabbitMQ's management over AMQP, which has the methods and codes of HTTP. The method

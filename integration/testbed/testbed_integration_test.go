@@ -285,7 +285,7 @@ func TestSharedServerIsRevived(t *testing.T) {
 
 func TestBrokerFromEnvironment(t *testing.T) {
 	b := PrivateArtemis(t)
-	external, err := externalBroker(t.Context(), "VARIABLE", b.URL, &AMQPBroker{Capability: "queue", newQueue: randomQueue})
+	external, err := externalBroker(t.Context(), "VARIABLE", b.URL, &AMQPBroker{Capability: "queue", newQueue: randomQueue, manager: artemisQueues{}})
 	if err != nil {
 		t.Fatal(err)
 	}
