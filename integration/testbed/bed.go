@@ -16,10 +16,11 @@ type Shared string
 
 // The servers that Main can start ahead of the first test that asks for them.
 const (
-	ArtemisServer  Shared = "artemis"
-	BrokerJServer  Shared = "broker-j"
-	RabbitMQServer Shared = "rabbitmq"
-	MinIOServer    Shared = "minio"
+	ArtemisServer   Shared = "artemis"
+	BrokerJServer   Shared = "broker-j"
+	RabbitMQServer  Shared = "rabbitmq"
+	MinIOServer     Shared = "minio"
+	VersityGWServer Shared = "versitygw"
 )
 
 // bed is what one test binary shares: servers cost seconds, so that they must be common to tests that know nothing of
@@ -29,15 +30,16 @@ var bed struct {
 	ctx     context.Context // of Main: what is done for all tests ends with it
 	ports   sync.Map        // ports given by freePort
 
-	dir      lazy[*runDir]
-	certs    lazy[*Certs]
-	artemis  lazy[*AMQPBroker]
-	brokerJ  lazy[*AMQPBroker]
-	rabbitMQ lazy[*AMQPBroker]
-	minio    lazy[*S3]
-	binary   lazy[string] // lsmtpd, as built by Build
-	apt      lazy[bool]   // apt-get update has been run
-	exim     lazy[string] // the folder of a copy that it can start itself from
+	dir       lazy[*runDir]
+	certs     lazy[*Certs]
+	artemis   lazy[*AMQPBroker]
+	brokerJ   lazy[*AMQPBroker]
+	rabbitMQ  lazy[*AMQPBroker]
+	minio     lazy[*S3]
+	versityGW lazy[*S3]
+	binary    lazy[string] // lsmtpd, as built by Build
+	apt       lazy[bool]   // apt-get update has been run
+	exim      lazy[string] // the folder of a copy that it can start itself from
 
 	mu      sync.Mutex
 	servers []*Server // shared ones, to be ended by Main
@@ -90,6 +92,8 @@ func (s Shared) start() (err error) {
 		_, err = sharedRabbitMQ()
 	case MinIOServer:
 		_, err = sharedMinIO()
+	case VersityGWServer:
+		_, err = sharedVersityGW()
 	default:
 		panic(fmt.Sprintf("testbed.Main: no server is called %q", s))
 	}

@@ -166,6 +166,17 @@ func npmPackage(ctx context.Context, name, version string) (string, error) {
 	return filepath.Join(dir, "node_modules"), err
 }
 
+// goProgram builds a program of a Go module from the sources of a version and returns its path.
+func goProgram(ctx context.Context, path, version string) (string, error) {
+	name := filepath.Base(path)
+	dir, err := installed(ctx, name+"-"+version, func(ctx context.Context, dir string) error {
+		_, err := runTool(ctx, Command{Path: "go", Dir: dir, Args: []string{"install", path + "@" + version},
+			Env: []string{"GOBIN=" + dir, "CGO_ENABLED=0", "GOFLAGS="}})
+		return err
+	})
+	return filepath.Join(dir, name), err
+}
+
 // debianPackage installs packages of Debian where missing says that they are, which it can for root alone.
 func debianPackage(ctx context.Context, missing func() error, packages ...string) error {
 	if missing() == nil {

@@ -2,68 +2,13 @@ package testbed
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"net/http"
-	"net/url"
-	"os"
 	"path/filepath"
 	"testing"
-	"time"
-
-	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
 )
 
 // minioVersion is what the module's @latest was when this was written; the project has no other kind of release tag
 // that "go install" understands.
 const minioVersion = "v0.0.0-20260212201848-7aac2a2c5b7c"
-
-// S3 is an S3 server with an empty bucket.
-type S3 struct {
-	*Server
-
-	Endpoint  string // http://127.0.0.1:PORT
-	Region    string
-	Bucket    string
-	AccessKey string
-	SecretKey string
-	// DataDir is where the server keeps its files; empty for a server from the environment.
-	DataDir string
-}
-
-// StoreURL returns the value of store.url for objects below prefix, which may be empty.
-func (s *S3) StoreURL(prefix string) string {
-	u := url.URL{Scheme: "s3", Host: s.Bucket, Path: "/" + prefix}
-	u.RawQuery = url.Values{"endpoint": {s.Endpoint}, "region": {s.Region}}.Encode()
-	return u.String()
-}
-
-// Client returns a client of the server. It tries every request once only, so that tests see what happens.
-func (s *S3) Client() (*minio.Client, error) {
-	u, err := url.Parse(s.Endpoint)
-	if err != nil || u.Host == "" {
-		return nil, fmt.Errorf("the S3 endpoint %q is not of the form http://HOST:PORT", s.Endpoint)
-	}
-	return minio.New(u.Host, &minio.Options{
-		Creds:  credentials.NewStaticV4(s.AccessKey, s.SecretKey, ""),
-		Secure: u.Scheme == "https", Region: s.Region, MaxRetries: 1,
-	})
-}
-
-// MultipartUploads returns the multipart uploads that were neither completed nor aborted, as folders of MinIO's own
-// below DataDir: its API lists them only for an object whose name is known.
-func (s *S3) MultipartUploads() ([]string, error) {
-	if s.DataDir == "" {
-		return nil, fmt.Errorf("list unfinished uploads in the files of the server: %w", ErrExternal)
-	}
-	// A folder per object, in it one per upload with its description.
-	found, err := filepath.Glob(filepath.Join(s.DataDir, ".minio.sys", "multipart", "*", "*", "xl.meta"))
-	for i, meta := range found {
-		found[i] = filepath.Dir(meta)
-	}
-	return found, err
-}
 
 // MinIO returns the MinIO server that the tests of this test binary share.
 func MinIO(t testing.TB) *S3 {
@@ -93,9 +38,8 @@ func PrivateMinIO(t testing.TB) *S3 {
 
 func sharedMinIO() (*S3, error) {
 	return bed.minio.get(func() (*S3, error) {
-		const variable = "LSMTPD_TEST_S3_URL"
-		if external := os.Getenv(variable); external != "" {
-			return externalS3(bed.ctx, variable, external)
+		if s, err := externalS3(bed.ctx, "LSMTPD_TEST_S3"); s != nil || err != nil {
+			return s, err
 		}
 		s, err := startMinIO(bed.ctx)
 		if err == nil {
@@ -103,20 +47,6 @@ func sharedMinIO() (*S3, error) {
 		}
 		return s, err
 	})
-}
-
-// externalS3 is a server at an endpoint from the environment variable called variable.
-func externalS3(ctx context.Context, variable, endpoint string) (*S3, error) {
-	s := newS3(&Server{name: variable}, endpoint)
-	s.AccessKey, s.SecretKey = os.Getenv("LSMTPD_TEST_S3_ACCESS_KEY"), os.Getenv("LSMTPD_TEST_S3_SECRET_KEY")
-	if err := s.answers(ctx); err != nil {
-		return nil, fmt.Errorf("the S3 server of %s: %w", variable, err)
-	}
-	return s, nil
-}
-
-func newS3(server *Server, endpoint string) *S3 {
-	return &S3{Server: server, Endpoint: endpoint, Region: "us-east-1", Bucket: "lsmtpd-test"}
 }
 
 func startMinIO(ctx context.Context) (*S3, error) {
@@ -134,7 +64,7 @@ func startMinIO(ctx context.Context) (*S3, error) {
 	}
 	s := newS3(server, "http://"+loopback(port))
 	s.AccessKey, s.SecretKey = "lsmtpd-test", "lsmtpd-test-secret"
-	s.DataDir = filepath.Join(server.dir, "data")
+	s.DataDir, s.uploads = filepath.Join(server.dir, "data"), minioUploads
 	server.command = Command{
 		Path: program, Dir: server.dir,
 		Args: []string{"server", s.DataDir, "--address", loopback(port), "--certs-dir", filepath.Join(server.dir, "certs")},
@@ -146,30 +76,17 @@ func startMinIO(ctx context.Context) (*S3, error) {
 	return s, server.start(ctx)
 }
 
-// answers makes the bucket, or finds it.
-func (s *S3) answers(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	client, err := s.Client()
-	if err != nil {
-		return err
+// minioUploads looks where MinIO has a folder per object, in it one per upload with its description: its API lists
+// uploads only for an object whose name is known.
+func minioUploads(dataDir string) ([]string, error) {
+	found, err := filepath.Glob(filepath.Join(dataDir, ".minio.sys", "multipart", "*", "*", "xl.meta"))
+	for i, meta := range found {
+		found[i] = filepath.Dir(meta)
 	}
-	err = client.MakeBucket(ctx, s.Bucket, minio.MakeBucketOptions{Region: s.Region})
-	if response, ok := errors.AsType[minio.ErrorResponse](err); ok && response.StatusCode == http.StatusConflict {
-		_, err = client.BucketExists(ctx, s.Bucket) // ours since the last life of the server
-	}
-	if err != nil {
-		return fmt.Errorf("make the bucket %s: %w", s.Bucket, err)
-	}
-	return nil
+	return found, err
 }
 
 // installMinIO returns the path of the program.
 func installMinIO(ctx context.Context) (string, error) {
-	dir, err := installed(ctx, "minio-"+minioVersion, func(ctx context.Context, dir string) error {
-		_, err := runTool(ctx, Command{Path: "go", Dir: dir, Args: []string{"install", "github.com/minio/minio@" + minioVersion},
-			Env: []string{"GOBIN=" + dir, "CGO_ENABLED=0", "GOFLAGS="}})
-		return err
-	})
-	return filepath.Join(dir, "minio"), err
+	return goProgram(ctx, "github.com/minio/minio", minioVersion)
 }

@@ -27,7 +27,7 @@ func TestInstall(t *testing.T) {
 	}
 	installExim := func(ctx context.Context) error { _, err := installExim(ctx); return err }
 	for name, install := range map[string]func(context.Context) error{
-		"Artemis": pathOf(installArtemis), "Broker-J": pathOf(installBrokerJ), "RabbitMQ": pathOf(installRabbitMQ), "MinIO": pathOf(installMinIO),
+		"Artemis": pathOf(installArtemis), "Broker-J": pathOf(installBrokerJ), "RabbitMQ": pathOf(installRabbitMQ), "MinIO": pathOf(installMinIO), "versitygw": pathOf(installVersityGW),
 		"Qpid JMS": pathOf(installJMS), "rhea": pathOf(installRhea), "Qpid Proton": installProton, "swaks": installSwaks,
 		"Net::SSLeay": pathOf(installNetSSLeay), "nodemailer": pathOf(installNodemailer), "Postfix": pathOf(installPostfix), "Exim": installExim,
 	} {
@@ -211,9 +211,15 @@ func sendOnce(b *AMQPBroker, url string, options *amqp.ConnOptions) error {
 	return sender.Send(ctx, durable("x"), nil)
 }
 
-func TestMinIOKeepsObjects(t *testing.T) {
+func TestS3KeepsObjects(t *testing.T) {
+	for name, start := range map[string]func(testing.TB) *S3{"MinIO": PrivateMinIO, "versitygw": PrivateVersityGW} {
+		t.Run(name, func(t *testing.T) { testS3KeepsObjects(t, start) })
+	}
+}
+
+func testS3KeepsObjects(t *testing.T, start func(testing.TB) *S3) {
 	begin := time.Now()
-	s := PrivateMinIO(t)
+	s := start(t)
 	t.Logf("answers after %v, pid %d, %s", time.Since(begin).Round(time.Millisecond), s.Pid(), s.StoreURL("p"))
 	client, err := s.Client()
 	if err != nil {
@@ -304,13 +310,17 @@ func TestBrokerFromEnvironment(t *testing.T) {
 
 func TestS3FromEnvironment(t *testing.T) {
 	own := PrivateMinIO(t)
-	t.Setenv("LSMTPD_TEST_S3_ACCESS_KEY", own.AccessKey)
-	t.Setenv("LSMTPD_TEST_S3_SECRET_KEY", "wrong")
-	if _, err := externalS3(t.Context(), "VARIABLE", own.Endpoint); err == nil || !strings.Contains(err.Error(), "VARIABLE") {
+	if s, err := externalS3(t.Context(), "VARIABLE"); s != nil || err != nil {
+		t.Errorf("without the variables: got %v, %v; want neither", s, err)
+	}
+	t.Setenv("VARIABLE_URL", own.Endpoint)
+	t.Setenv("VARIABLE_ACCESS_KEY", own.AccessKey)
+	t.Setenv("VARIABLE_SECRET_KEY", "wrong")
+	if _, err := externalS3(t.Context(), "VARIABLE"); err == nil || !strings.Contains(err.Error(), "VARIABLE_URL") {
 		t.Errorf("wrong secret key: got %v, want an error that names the variable", err)
 	}
-	t.Setenv("LSMTPD_TEST_S3_SECRET_KEY", own.SecretKey)
-	external, err := externalS3(t.Context(), "VARIABLE", own.Endpoint)
+	t.Setenv("VARIABLE_SECRET_KEY", own.SecretKey)
+	external, err := externalS3(t.Context(), "VARIABLE")
 	if err != nil {
 		t.Fatal(err)
 	}
