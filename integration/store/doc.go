@@ -1,3 +1,3 @@
 // Package store holds no code: its tests, with the build tag integration, put lsmtpd's object store through its
-// conformance suite on a real S3 server.
+// conformance suite on real S3 servers: MinIO and versitygw.
 package store

@@ -15,7 +15,13 @@ import (
 	"lsmtpd/objectstore/storetest"
 )
 
-func TestMain(m *testing.M) { testbed.Main(m, testbed.MinIOServer) }
+func TestMain(m *testing.M) { testbed.Main(m, testbed.MinIOServer, testbed.VersityGWServer) }
+
+// servers runs a test on each S3 server.
+func servers(t *testing.T, test func(*testing.T, *testbed.S3)) {
+	t.Run("MinIO", func(t *testing.T) { test(t, testbed.MinIO(t)) })
+	t.Run("versitygw", func(t *testing.T) { test(t, testbed.VersityGW(t)) })
+}
 
 // open opens the store below prefix on the server, as changed.
 func open(t *testing.T, server *testbed.S3, prefix string, change func(*objectstore.Config)) objectstore.Store {
@@ -59,8 +65,9 @@ func residue(t *testing.T, server *testbed.S3, prefix string) []string {
 	return append(left, uploads...)
 }
 
-func TestConformance(t *testing.T) {
-	server := testbed.MinIO(t)
+func TestConformance(t *testing.T) { servers(t, testConformance) }
+
+func testConformance(t *testing.T, server *testbed.S3) {
 	for name, prefix := range map[string]string{"whole bucket": "", "below a prefix": "conformance/of the store"} {
 		t.Run(name, func(t *testing.T) {
 			store := open(t, server, prefix, nil)
@@ -75,8 +82,9 @@ func TestConformance(t *testing.T) {
 }
 
 // TestDefaultParts has an object of two parts of the default size and a smaller one.
-func TestDefaultParts(t *testing.T) {
-	server := testbed.MinIO(t)
+func TestDefaultParts(t *testing.T) { servers(t, testDefaultParts) }
+
+func testDefaultParts(t *testing.T, server *testbed.S3) {
 	store := open(t, server, "", func(cfg *objectstore.Config) { cfg.PartBytes = objectstore.DefaultPartBytes })
 	const key, size = "parts/20MB", 20_000_000
 	content := storetest.Content(size)
@@ -100,8 +108,9 @@ func TestDefaultParts(t *testing.T) {
 	}
 }
 
-func TestRefusals(t *testing.T) {
-	server := testbed.MinIO(t)
+func TestRefusals(t *testing.T) { servers(t, testRefusals) }
+
+func testRefusals(t *testing.T, server *testbed.S3) {
 	elsewhere := *server
 	elsewhere.Bucket = "no-such-bucket"
 	for _, c := range []struct {

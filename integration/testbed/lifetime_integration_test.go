@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +23,13 @@ func TestLeaveServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	left, err := json.Marshal(leftBehind{[]int{shared.Pid(), private.Pid()}, []string{shared.Endpoint, private.Endpoint}, run.path})
+	pids, endpoints := []int{shared.Pid(), private.Pid()}, []string{shared.Endpoint, private.Endpoint}
+	// RabbitMQ has a port mapper beside it, and a port of its own for that.
+	for _, b := range []*AMQPBroker{RabbitMQ(t), PrivateRabbitMQ(t)} {
+		pids = append(pids, b.Pid(), b.erlang.mapper.Pid())
+		endpoints = append(endpoints, loopback(b.erlang.distribution), loopback(b.erlang.mapperPort))
+	}
+	left, err := json.Marshal(leftBehind{pids, endpoints, run.path})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,14 +113,32 @@ func listens(endpoint string) bool {
 }
 
 func TestPrivateServerEndsWithTest(t *testing.T) {
-	var left leftBehind
-	var dir string
-	t.Run("inner", func(t *testing.T) {
-		s := PrivateMinIO(t)
-		left, dir = leftBehind{Pids: []int{s.Pid()}, Endpoints: []string{s.Endpoint}}, filepath.Dir(s.DataDir)
-	})
-	checkEnded(t, left)
-	if _, err := os.Stat(dir); !os.IsNotExist(err) {
-		t.Errorf("its folder: got %v, want that it does not exist", err)
+	for name, start := range map[string]func(*testing.T) (left leftBehind, dir string){
+		"MinIO": func(t *testing.T) (leftBehind, string) {
+			s := PrivateMinIO(t)
+			return leftBehind{Pids: []int{s.Pid()}, Endpoints: []string{s.Endpoint}}, s.dir
+		},
+		"versitygw": func(t *testing.T) (leftBehind, string) {
+			s := PrivateVersityGW(t)
+			return leftBehind{Pids: []int{s.Pid()}, Endpoints: []string{s.Endpoint}}, s.dir
+		},
+		// Not its process, as that has ended before: the port mapper is still to go then.
+		"RabbitMQ": func(t *testing.T) (leftBehind, string) {
+			b := PrivateRabbitMQ(t)
+			if err := b.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			return leftBehind{Pids: []int{b.erlang.mapper.Pid()}, Endpoints: []string{loopback(b.erlang.mapperPort)}}, b.dir
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var left leftBehind
+			var dir string
+			t.Run("inner", func(t *testing.T) { left, dir = start(t) })
+			checkEnded(t, left)
+			if _, err := os.Stat(dir); !os.IsNotExist(err) {
+				t.Errorf("its folder: got %v, want that it does not exist", err)
+			}
+		})
 	}
 }

@@ -32,10 +32,12 @@ func RabbitMQ(t testing.TB) *AMQPBroker {
 func PrivateRabbitMQ(t testing.TB) *AMQPBroker {
 	t.Helper()
 	needMain(t)
-	broker, mapper, err := startRabbitMQ(t.Context())
-	if mapper != nil {
-		mapper.private(t) // registered first, so ended last
+	node, err := newErlangNode(t.Context())
+	if err != nil {
+		unavailable(t, "RabbitMQ", err)
 	}
+	node.mapper.private(t) // registered first, so ended last
+	broker, err := startRabbitMQ(t.Context(), node)
 	if err != nil {
 		unavailable(t, "RabbitMQ", err)
 	}
@@ -49,13 +51,15 @@ func sharedRabbitMQ() (*AMQPBroker, error) {
 		if external := os.Getenv(variable); external != "" {
 			return externalBroker(bed.ctx, variable, external, newRabbitMQ(nil))
 		}
-		broker, mapper, err := startRabbitMQ(bed.ctx)
+		node, err := newErlangNode(bed.ctx)
+		if err != nil {
+			return nil, err
+		}
+		broker, err := startRabbitMQ(bed.ctx, node)
 		if err == nil {
 			share(broker.Server)
 		}
-		if mapper != nil {
-			share(mapper)
-		}
+		share(node.mapper) // ended after the broker
 		return broker, err
 	})
 }
@@ -71,40 +75,29 @@ func newRabbitMQ(server *Server) *AMQPBroker {
 	return b
 }
 
-// startRabbitMQ starts the broker and, as the second server, the port mapper of Erlang that it needs (epmd), which is
-// not nil also where the broker could not be started. The broker would start a mapper itself, but one that outlives it.
-func startRabbitMQ(ctx context.Context) (*AMQPBroker, *Server, error) {
-	root, err := installRabbitMQ(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
+func startRabbitMQ(ctx context.Context, node *erlangNode) (*AMQPBroker, error) {
 	certs, err := sharedCerts()
 	if err != nil {
-		return nil, nil, err
-	}
-	ports, err := freePorts(4)
-	if err != nil {
-		return nil, nil, err
-	}
-	plain, tls, distribution, mapperPort := ports[0], ports[1], ports[2], ports[3]
-	mapper, err := startPortMapper(ctx, root, mapperPort)
-	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	server, err := newServer("rabbitmq")
 	if err != nil {
-		return nil, mapper, err
+		return nil, err
 	}
-	if err := writeRabbitMQConfig(server.dir, plain, tls, certs); err != nil {
-		return nil, mapper, err
-	}
-	erlang := erlangNode{root: root, dir: server.dir, distribution: distribution, mapper: mapperPort}
-	server.command, err = erlang.rabbitMQ()
+	ports, err := freePorts(2)
 	if err != nil {
-		return nil, mapper, err
+		return nil, err
+	}
+	plain, tls := ports[0], ports[1]
+	if err := writeRabbitMQConfig(server.dir, plain, tls, certs); err != nil {
+		return nil, err
+	}
+	node.home = server.dir
+	if server.command, err = node.rabbitMQ(); err != nil {
+		return nil, err
 	}
 	broker := newRabbitMQ(server)
-	broker.Certs, broker.erlang = certs, &erlang
+	broker.Certs, broker.erlang = certs, node
 	broker.setURLs(plain, plain, tls, tls)
 	server.ready = func(ctx context.Context) error {
 		if err := answersTCP(ctx, plain, tls); err != nil {
@@ -112,21 +105,7 @@ func startRabbitMQ(ctx context.Context) (*AMQPBroker, *Server, error) {
 		}
 		return broker.answers(ctx)
 	}
-	return broker, mapper, server.start(ctx)
-}
-
-func startPortMapper(ctx context.Context, root string, port int) (*Server, error) {
-	program, err := onlyMatch(filepath.Join(root, erlangRoot, "erts-*", "bin", "epmd"))
-	if err != nil {
-		return nil, err
-	}
-	server, err := newServer("epmd")
-	if err != nil {
-		return nil, err
-	}
-	server.command = Command{Path: program, Dir: server.dir, Args: []string{"-port", fmt.Sprint(port), "-address", "127.0.0.1"}}
-	server.ready = func(ctx context.Context) error { return answersTCP(ctx, port) }
-	return server, server.start(ctx)
+	return broker, server.start(ctx)
 }
 
 // rabbitMQConfig is rabbitmq.conf. The arguments are the two ports, the files of certificates, and the definitions.

@@ -8,15 +8,43 @@ import (
 	"testing"
 )
 
-// erlangNode is the Erlang of one RabbitMQ.
+// erlangNode is the Erlang of one RabbitMQ, with its port mapper (epmd), which is a process of its own. The broker would
+// start a mapper too, but one that outlives it; where there is one it does not.
 type erlangNode struct {
-	root, dir            string // of the packages, and of the server's data
-	distribution, mapper int    // ports: the node's own and that of its port mapper
+	root         string // of the packages
+	home         string // folder of the broker's data, with the cookie that it and its controllers know each other by
+	mapper       *Server
+	mapperPort   int
+	distribution int // the port for other nodes
+}
+
+// newErlangNode starts the port mapper of a new node, which is to be ended after the node.
+func newErlangNode(ctx context.Context) (*erlangNode, error) {
+	root, err := installRabbitMQ(ctx)
+	if err != nil {
+		return nil, err
+	}
+	program, err := onlyMatch(filepath.Join(root, erlangRoot, "erts-*", "bin", "epmd"))
+	if err != nil {
+		return nil, err
+	}
+	mapper, err := newServer("epmd")
+	if err != nil {
+		return nil, err
+	}
+	ports, err := freePorts(2)
+	if err != nil {
+		return nil, err
+	}
+	node := &erlangNode{root: root, mapper: mapper, mapperPort: ports[0], distribution: ports[1]}
+	mapper.command = Command{Path: program, Dir: mapper.dir, Args: []string{"-port", fmt.Sprint(node.mapperPort), "-address", "127.0.0.1"}}
+	mapper.ready = func(ctx context.Context) error { return answersTCP(ctx, node.mapperPort) }
+	return node, mapper.start(ctx)
 }
 
 func (n *erlangNode) command(args []string, env ...string) Command {
-	env = append(env, "HOME="+n.dir, "LANG=C.UTF-8", fmt.Sprint("ERL_EPMD_PORT=", n.mapper), "ERL_EPMD_ADDRESS=127.0.0.1")
-	return Command{Path: filepath.Join(n.root, erlangRoot, "bin", "erl"), Dir: n.dir, Args: args, Env: env}
+	env = append(env, "HOME="+n.home, "LANG=C.UTF-8", fmt.Sprint("ERL_EPMD_PORT=", n.mapperPort), "ERL_EPMD_ADDRESS=127.0.0.1")
+	return Command{Path: filepath.Join(n.root, erlangRoot, "bin", "erl"), Dir: n.home, Args: args, Env: env}
 }
 
 // rabbitMQ is the command that starts the broker, as its own script rabbitmq-server does it, but for the shell that
@@ -26,7 +54,7 @@ func (n *erlangNode) rabbitMQ() (Command, error) {
 	if err != nil {
 		return Command{}, err
 	}
-	file := func(name string) string { return filepath.Join(n.dir, name) }
+	file := func(name string) string { return filepath.Join(n.home, name) }
 	plugins := filepath.Join(home, "plugins")
 	return n.command(
 		strings.Fields("-noinput -s rabbit boot -boot start_sasl +W w +pc unicode +P 1048576 +t 5000000 +S 2:2 +stbt u +sbwt none +sbwtdcpu none +sbwtdio none "+
