@@ -1,0 +1,73 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+)
+
+// Room returns nil when a record of so many octets may be written now, else ErrFull or why writing failed last.
+func (s *Spool) Room(octets int64) error {
+	s.mu.Lock()
+	broken := s.broken
+	err := s.fits(octets, 1)
+	s.mu.Unlock()
+	if err == nil && broken != nil {
+		// Whether it goes again is known by trying, which costs a file.
+		broken = s.try()
+	}
+	return errors.Join(err, broken)
+}
+
+// fits compares with the limits. The lock is held.
+func (s *Spool) fits(octets, messages int64) error {
+	switch {
+	case s.cfg.MaxBytes > 0 && s.held.bytes+octets > s.cfg.MaxBytes:
+		return fmt.Errorf("%w: it holds %d octets of spool.max_bytes, %d", ErrFull, s.held.bytes, s.cfg.MaxBytes)
+	case s.cfg.MaxMessages > 0 && s.held.waiting+s.held.failed+messages > s.cfg.MaxMessages:
+		return fmt.Errorf("%w: it holds %d messages of spool.max_messages, %d", ErrFull, s.held.waiting+s.held.failed, s.cfg.MaxMessages)
+	case s.cfg.MinFreeBytes > 0:
+		if free, ok := freeBytes(s.cfg.Dir); ok && free < s.cfg.MinFreeBytes+octets {
+			return fmt.Errorf("%w: the disk has %d octets free, spool.min_free_bytes is %d", ErrFull, free, s.cfg.MinFreeBytes)
+		}
+	}
+	return nil
+}
+
+// grow takes room for a record that is being written.
+func (s *Spool) grow(octets, messages int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.fits(octets, messages); err != nil {
+		return err
+	}
+	s.held.bytes += octets
+	s.held.waiting += messages
+	return nil
+}
+
+// shrink gives room back.
+func (s *Spool) shrink(octets, messages int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held.bytes -= octets
+	s.held.waiting -= messages
+}
+
+// wrote notes whether records can be written, and returns err, as ErrFull where the disk is full.
+func (s *Spool) wrote(err error) error {
+	if err != nil && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) {
+		err = fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	s.mu.Lock()
+	changed := (s.broken == nil) != (err == nil)
+	s.broken = err
+	s.mu.Unlock()
+	switch {
+	case changed && err != nil:
+		s.cfg.Logger.Error("the spool cannot be written", "dir", s.cfg.Dir, "error", err)
+	case changed:
+		s.cfg.Logger.Info("the spool can be written again", "dir", s.cfg.Dir)
+	}
+	return err
+}

@@ -1,0 +1,227 @@
+package spool
+
+import (
+	"container/heap"
+	"context"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+const (
+	// lanePlaces is how many records of one address are being delivered at a time, rawPlaces how many raw ones are read.
+	lanePlaces, rawPlaces = 32, 8
+	// firstRetry is how soon a record is tried again; it doubles up to lastRetry.
+	firstRetry, lastRetry = time.Second, 5 * time.Minute
+)
+
+// item is a record that waits.
+type item struct {
+	id    uuid.UUID
+	raw   bool
+	tries int32
+	size  int64         // of the file, octets
+	due   time.Duration // since the queue began; counts among those that failed
+}
+
+// lane is the records for one address; raw ones have a lane of their own, "".
+type lane struct {
+	fresh  byAge // never tried since the start
+	later  byDue // failed, until they are due
+	busy   int
+	paused time.Duration // nothing is taken before
+}
+
+// queue is what waits. Its clock is monotonic: a step of the wall clock moves nothing.
+type queue struct {
+	begun time.Time
+
+	mu      sync.Mutex
+	lanes   map[string]*lane
+	changed chan struct{} // closed and replaced when something may have become due
+	closed  bool
+}
+
+func (q *queue) init() {
+	q.begun, q.lanes, q.changed = time.Now(), map[string]*lane{}, make(chan struct{})
+}
+
+func (q *queue) now() time.Duration { return time.Since(q.begun) }
+
+// change changes the queue and wakes who waits in take.
+func (q *queue) change(f func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	f()
+	close(q.changed)
+	q.changed = make(chan struct{})
+}
+
+func (q *queue) lane(address string) *lane {
+	l := q.lanes[address]
+	if l == nil {
+		l = &lane{}
+		q.lanes[address] = l
+	}
+	return l
+}
+
+// push adds a record that is due now.
+func (q *queue) push(i item, address string) {
+	q.change(func() { heap.Push(&q.lane(address).fresh, i) })
+}
+
+// later gives back a record that was taken, to be tried again.
+func (q *queue) later(i item, address string, in time.Duration) {
+	i.due = q.now() + in
+	q.change(func() {
+		l := q.lane(address)
+		l.busy--
+		heap.Push(&l.later, i)
+	})
+}
+
+// again gives back a record whose turn has not come: it was not tried.
+func (q *queue) again(i item, address string) {
+	q.change(func() {
+		l := q.lane(address)
+		l.busy--
+		heap.Push(&l.fresh, i)
+	})
+}
+
+// gone ends a record that was taken.
+func (q *queue) gone(address string) {
+	q.change(func() {
+		l := q.lane(address)
+		if l.busy--; l.busy == 0 && len(l.fresh) == 0 && len(l.later) == 0 {
+			delete(q.lanes, address)
+		}
+	})
+}
+
+// pause lets nothing be taken from a lane for a while.
+func (q *queue) pause(address string, d time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.lane(address).paused = q.now() + d
+}
+
+func (q *queue) close() { q.change(func() { q.closed = true }) }
+
+// take waits for a record that is due. False when the queue is closed or ctx ends.
+func (q *queue) take(ctx context.Context) (i item, address string, ok bool) {
+	for {
+		q.mu.Lock()
+		i, address, ok = q.pick()
+		wait, changed, closed := q.wait(), q.changed, q.closed
+		q.mu.Unlock()
+		if closed || ctx.Err() != nil {
+			if ok {
+				q.again(i, address)
+			}
+			return item{}, "", false
+		}
+		if ok {
+			return i, address, true
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-changed:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+// pick takes the record that is due from the lane with the fewest being delivered, so that no address waits for another.
+func (q *queue) pick() (i item, address string, ok bool) {
+	now := q.now()
+	var best *lane
+	for a, l := range q.lanes {
+		places := lanePlaces
+		if a == "" {
+			places = rawPlaces
+		}
+		if l.paused > now || l.busy >= places || len(l.fresh) == 0 && (len(l.later) == 0 || l.later[0].due > now) {
+			continue
+		}
+		if best == nil || l.busy < best.busy {
+			best, address = l, a
+		}
+	}
+	if best == nil {
+		return item{}, "", false
+	}
+	best.busy++
+	if len(best.later) > 0 && best.later[0].due <= now {
+		return heap.Pop(&best.later).(item), address, true
+	}
+	return heap.Pop(&best.fresh).(item), address, true
+}
+
+// wait is how long nothing can become due by itself.
+func (q *queue) wait() time.Duration {
+	now, wait := q.now(), time.Minute
+	for _, l := range q.lanes {
+		due := l.paused
+		if len(l.fresh) == 0 && len(l.later) > 0 {
+			due = max(due, l.later[0].due)
+		}
+		if due > now && (len(l.fresh) > 0 || len(l.later) > 0) {
+			wait = min(wait, due-now)
+		}
+	}
+	return wait
+}
+
+// oldest is the age of the first record that waits untried, zero where there is none.
+func (q *queue) oldest() (t time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, l := range q.lanes {
+		for _, waiting := range [][]item{l.fresh, l.later} {
+			if len(waiting) == 0 {
+				continue
+			}
+			if at := time.Unix(waiting[0].id.Time().UnixTime()); t.IsZero() || at.Before(t) {
+				t = at
+			}
+		}
+	}
+	return t
+}
+
+// byAge is a heap with the oldest id first.
+type byAge []item
+
+func (h byAge) Len() int           { return len(h) }
+func (h byAge) Less(a, b int) bool { return string(h[a].id[:]) < string(h[b].id[:]) }
+func (h byAge) Swap(a, b int)      { h[a], h[b] = h[b], h[a] }
+
+// Push and Pop are for container/heap.
+func (h *byAge) Push(x any) { *h = append(*h, x.(item)) }
+
+// Pop removes the last one.
+func (h *byAge) Pop() any { return pop((*[]item)(h)) }
+
+// byDue is a heap with the one that is due first at its top.
+type byDue []item
+
+func (h byDue) Len() int           { return len(h) }
+func (h byDue) Less(a, b int) bool { return h[a].due < h[b].due }
+func (h byDue) Swap(a, b int)      { h[a], h[b] = h[b], h[a] }
+
+// Push and Pop are for container/heap.
+func (h *byDue) Push(x any) { *h = append(*h, x.(item)) }
+
+// Pop removes the last one.
+func (h *byDue) Pop() any { return pop((*[]item)(h)) }
+
+func pop(h *[]item) item {
+	last := (*h)[len(*h)-1]
+	*h = (*h)[:len(*h)-1]
+	return last
+}

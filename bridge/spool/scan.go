@@ -1,0 +1,175 @@
+package spool
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// scan reads what waits in new, sets aside what is damaged, and counts what was set aside before. Where a raw record
+// was about to give way to its prepared ones, it wins: none of those has been sent.
+func (s *Spool) scan() error {
+	if err := s.eachFile(failedDir, func(_ string, info fs.FileInfo) error {
+		s.held.failed++
+		s.held.bytes += info.Size()
+		s.held.failedSize += info.Size()
+		return nil
+	}); err != nil {
+		return err
+	}
+	begun := map[string]bool{} // transactions with a raw record, and those with an intent
+	if err := s.eachFile(newDir, func(name string, _ fs.FileInfo) error {
+		if id, k, ok := parseName(name); ok && k == Raw {
+			begun[id] = true
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	kept := map[string]bool{} // transactions with a prepared record
+	if err := s.eachFile(newDir, func(name string, info fs.FileInfo) error { return s.admit(name, info, begun, kept) }); err != nil {
+		return err
+	}
+	return s.dropKept(kept)
+}
+
+// admit puts a record into the queue.
+func (s *Spool) admit(name string, info fs.FileInfo, raw, kept map[string]bool) error {
+	r, err := openRecord(filepath.Join(s.cfg.Dir, newDir, name))
+	if errors.Is(err, ErrDamaged) {
+		return s.setAside(name, info.Size(), err)
+	}
+	if err != nil {
+		return err
+	}
+	defer r.Close() //nolint:errcheck // only read
+	if r.Kind == Prepared && raw[r.TransactionID] {
+		return s.disk.remove(filepath.Join(s.cfg.Dir, newDir, name))
+	}
+	s.held.waiting++
+	s.held.bytes += info.Size()
+	tries, _ := r.Tries()
+	address := ""
+	if r.Kind == Prepared {
+		kept[r.TransactionID] = true
+		address = r.Deliveries[0].Address
+	}
+	s.queue.push(item{id: uuid.MustParse(r.ID), raw: r.Kind == Raw, size: info.Size(), tries: int32(tries)}, address)
+	return nil
+}
+
+// dropKept ends the intents of transactions whose objects belong to a record.
+func (s *Spool) dropKept(kept map[string]bool) error {
+	for _, i := range s.Intents() {
+		if kept[i.ID] {
+			if err := s.Drop(i.ID); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// setAside moves a file of new that is no record to failed, before anybody waits for it.
+func (s *Spool) setAside(name string, size int64, reason error) error {
+	s.cfg.Logger.Error("a record of the spool is damaged and set aside", "record", name, "error", reason)
+	if err := s.move(name, newDir, failedDir); err != nil {
+		return err
+	}
+	s.held.bytes += size
+	s.noteFailed(size)
+	return nil
+}
+
+// noteFailed counts a record that was set aside.
+func (s *Spool) noteFailed(size int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held.failed++
+	s.held.failedSize += size
+}
+
+// eachFile calls f for every file of a directory of the spool, a thousand at a time.
+func (s *Spool) eachFile(dir string, f func(name string, info fs.FileInfo) error) error {
+	d, err := os.Open(filepath.Join(s.cfg.Dir, dir))
+	if err != nil {
+		return err
+	}
+	defer d.Close() //nolint:errcheck // only read
+	for {
+		entries, err := d.ReadDir(1000)
+		for _, e := range entries {
+			info, err := e.Info()
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err == nil {
+				err = f(e.Name(), info)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// Requests carries out what an operator asked for beside the running owner: records in retry go back to new, and those
+// in removed are handed to remove, which says whether they may go. It returns the first error.
+func (s *Spool) Requests(remove func(*Record) error) error {
+	err := s.eachFile(retryDir, func(name string, info fs.FileInfo) error {
+		s.mu.Lock()
+		s.held.waiting++
+		s.held.bytes += info.Size()
+		s.mu.Unlock()
+		if err := s.move(name, retryDir, newDir); err != nil {
+			return err
+		}
+		r, err := openRecord(filepath.Join(s.cfg.Dir, newDir, name))
+		if errors.Is(err, ErrDamaged) {
+			s.shrink(info.Size(), 1)
+			return s.setAside(name, info.Size(), err)
+		}
+		if err != nil {
+			return err
+		}
+		address := ""
+		if r.Kind == Prepared {
+			address = r.Deliveries[0].Address
+		}
+		s.queue.push(item{id: uuid.MustParse(r.ID), raw: r.Kind == Raw, size: info.Size()}, address)
+		return r.Close()
+	})
+	if err != nil {
+		return err
+	}
+	return s.eachFile(removedDir, func(name string, _ fs.FileInfo) error {
+		r, err := openRecord(filepath.Join(s.cfg.Dir, removedDir, name))
+		if err == nil {
+			err = errors.Join(remove(r), r.Close())
+		}
+		if err != nil && !errors.Is(err, ErrDamaged) {
+			return err
+		}
+		return s.disk.remove(filepath.Join(s.cfg.Dir, removedDir, name))
+	})
+}
+
+// timeOut is how long a record that has failed n times waits.
+func timeOut(n int32) time.Duration {
+	d := firstRetry
+	for ; n > 1 && d < lastRetry; n-- {
+		d *= 2
+	}
+	return min(d, lastRetry)
+}
