@@ -70,8 +70,8 @@ func wantSections(t *testing.T, s *site, raw *amqp.Message, m *schema.Message) {
 		t.Fatalf("header %+v, properties %+v; want a durable message with properties", raw.Header, raw.Properties)
 	}
 	p := raw.Properties
-	if p.MessageID != m.ID || p.ContentType == nil || *p.ContentType != schema.ContentType || p.To == nil || *p.To != s.queue {
-		t.Errorf("properties %+v; want the message-id %s, application/json, to %s", p, m.ID, s.queue)
+	if p.MessageID != m.ID || p.ContentType == nil || *p.ContentType != schema.ContentType || p.To == nil || *p.To != s.broker.Address(s.queue) {
+		t.Errorf("properties %+v; want the message-id %s, application/json, to %s", p, m.ID, s.broker.Address(s.queue))
 	}
 	wantProperties(t, s, raw.ApplicationProperties, m)
 }
@@ -80,9 +80,9 @@ func wantSections(t *testing.T, s *site, raw *amqp.Message, m *schema.Message) {
 func wantReceived(t *testing.T, s *site, r testbed.Received) *schema.Message {
 	t.Helper()
 	m := decode(t, r.Body)
-	if r.MessageID != m.ID || r.ContentType != schema.ContentType || !r.Durable || r.To != s.queue {
+	if r.MessageID != m.ID || r.ContentType != schema.ContentType || !r.Durable || r.To != s.broker.Address(s.queue) {
 		t.Errorf("received message-id %q, %q, durable %t, to %q; want %q, application/json, true, %q",
-			r.MessageID, r.ContentType, r.Durable, r.To, m.ID, s.queue)
+			r.MessageID, r.ContentType, r.Durable, r.To, m.ID, s.broker.Address(s.queue))
 	}
 	wantProperties(t, s, r.ApplicationProperties, m)
 	return m
