@@ -32,7 +32,7 @@ func (s *Spool) Take(ctx context.Context) *Entry {
 		if !ok {
 			return nil
 		}
-		r, err := openRecord(s.path(newDir, i))
+		r, err := openRecord(s.path(i))
 		if err == nil && r.Kind == Raw {
 			if err = r.Verify(); err != nil {
 				err = errors.Join(err, r.Close())
@@ -54,8 +54,9 @@ func (s *Spool) Take(ctx context.Context) *Entry {
 	}
 }
 
-func (s *Spool) path(dir string, i item) string {
-	return filepath.Join(s.cfg.Dir, dir, fileName(i.id.String(), i.kind()))
+// path is the file of a record that waits.
+func (s *Spool) path(i item) string {
+	return filepath.Join(s.cfg.Dir, newDir, fileName(i.id.String(), i.kind()))
 }
 
 func (i item) kind() Kind {
@@ -73,7 +74,7 @@ func (e *Entry) MarkSent() error {
 	if e.sent {
 		return nil
 	}
-	err := appendNote(e.spool.disk, e.spool.path(newDir, e.item), Note{At: time.Now().UTC(), Sent: true}, true)
+	err := appendNote(e.spool.disk, e.spool.path(e.item), Note{At: time.Now().UTC(), Sent: true}, true)
 	if err != nil {
 		return fmt.Errorf("spool: note that %s is sent: %w", e.ID, err)
 	}
@@ -91,7 +92,7 @@ func (e *Entry) Tries() int { return int(e.item.tries) }
 // Remove ends the entry: its message is delivered. After an error, which is logged, it may be delivered once more.
 func (e *Entry) Remove() {
 	s := e.spool
-	err := errors.Join(e.Close(), s.disk.remove(s.path(newDir, e.item)))
+	err := errors.Join(e.Close(), s.disk.remove(s.path(e.item)))
 	if err == nil {
 		err = s.dirs[newDir].do()
 	}
@@ -113,7 +114,7 @@ func (s *Spool) aside(i item, address string, reason error) {
 	name := fileName(i.id.String(), i.kind())
 	s.cfg.Logger.Error("a record of the spool is set aside", "record", name, "error", reason, "remedy", "lsmtpd spool show, then spool retry or spool export")
 	// The reason is for people; that it is missing must not keep the record where it is.
-	_ = appendNote(s.disk, s.path(newDir, i), Note{At: time.Now().UTC(), Error: bounded(reason.Error())}, false)
+	_ = appendNote(s.disk, s.path(i), Note{At: time.Now().UTC(), Error: bounded(reason.Error())}, false)
 	if err := s.move(name, newDir, failedDir); err != nil {
 		s.cfg.Logger.Error("it cannot be moved, and is tried again", "record", name, "error", err)
 		i.tries++
@@ -133,7 +134,7 @@ func (e *Entry) Later(reason error) {
 	_ = e.Close() // only read
 	e.item.tries++
 	if n := int(e.item.tries); n <= 8 || bits.OnesCount(uint(n)) == 1 {
-		name := e.spool.path(newDir, e.item)
+		name := e.spool.path(e.item)
 		if err := appendNote(e.spool.disk, name, Note{At: time.Now().UTC(), Tries: n, Error: bounded(reason.Error())}, false); err != nil && !os.IsNotExist(err) {
 			e.spool.cfg.Logger.Debug("a try could not be noted", "record", e.ID, "error", err)
 		}
@@ -173,7 +174,7 @@ func (e *Entry) Replace(list []Message) error {
 		writers = append(writers, w)
 	}
 	failpoint.Hit("replay.prepared")
-	if err := s.disk.remove(s.path(newDir, e.item)); err != nil {
+	if err := s.disk.remove(s.path(e.item)); err != nil {
 		return undo(err)
 	}
 	if err := s.dirs[newDir].do(); err != nil {
@@ -185,8 +186,8 @@ func (e *Entry) Replace(list []Message) error {
 	if err := s.Drop(e.ID); err != nil {
 		s.cfg.Logger.Warn("an intent could not be dropped", "transaction", e.ID, "error", err)
 	}
-	for n, w := range writers {
-		s.queue.push(w.item(), list[n].Delivery.Address)
+	for n, m := range list {
+		s.queue.push(writers[n].item(), m.Delivery.Address)
 	}
 	s.queue.gone(e.address)
 	return nil
