@@ -290,18 +290,31 @@ func TestSharedServerIsRevived(t *testing.T) {
 }
 
 func TestBrokerFromEnvironment(t *testing.T) {
-	b := PrivateArtemis(t)
-	external, err := externalBroker(t.Context(), "VARIABLE", b.URL, &AMQPBroker{Capability: "queue", newQueue: randomQueue, manager: artemisQueues{}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	queue := external.Queue(t)
-	external.Send(t, queue, durable("m"))
-	if diff := cmp.Diff([]Received{want("m")}, ReceiveRhea(t, external, queue, 1)); diff != "" {
-		t.Errorf("message (-want +got):\n%s", diff)
-	}
-	if err := external.Kill(); !errors.Is(err, ErrExternal) {
-		t.Errorf("kill: got %v, want %v", err, ErrExternal)
+	for name, tt := range map[string]struct {
+		start func(testing.TB) *AMQPBroker
+		kind  *AMQPBroker
+	}{
+		"Artemis":  {PrivateArtemis, &AMQPBroker{Capability: "queue", newQueue: randomQueue, manager: artemisQueues{}}},
+		"Broker-J": {PrivateBrokerJ, &AMQPBroker{newQueue: numberedQueues(brokerJNumbered), manager: brokerJQueues{}}},
+		"RabbitMQ": {PrivateRabbitMQ, newRabbitMQ(nil)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := tt.start(t)
+			external, err := externalBroker(t.Context(), "VARIABLE", b.URL, tt.kind)
+			if err != nil {
+				t.Fatal(err)
+			}
+			queue := external.Queue(t)
+			external.Send(t, queue, durable("m"))
+			if diff := cmp.Diff([]Received{want("m")}, ReceiveRhea(t, external, queue, 1)); diff != "" {
+				t.Errorf("message (-want +got):\n%s", diff)
+			}
+			external.Send(t, external.SmallQueue(t), durable("m"))
+			if err := external.Kill(); !errors.Is(err, ErrExternal) {
+				t.Errorf("kill: got %v, want %v", err, ErrExternal)
+			}
+		})
 	}
 	if _, err := externalBroker(t.Context(), "VARIABLE", "http://127.0.0.1", &AMQPBroker{}); err == nil {
 		t.Error("a URL that is not AMQP's: got no error")
