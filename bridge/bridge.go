@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"lsmtpd/bridge/publish"
+	"lsmtpd/bridge/spool"
 	"lsmtpd/extract"
 	"lsmtpd/objectstore"
 )
@@ -30,6 +32,11 @@ type Config struct {
 	Bounce          bool          // a delivery refused for good is answered 554, not 451
 	SettleTimeout   time.Duration // from the end of data to the reply
 	MaxPublishBytes int64         // largest published message, where the link takes no less
+
+	// Spool keeps what the broker cannot settle in time, and what is being done to the store. Nil for none; the caller
+	// closes it, after Run.
+	Spool      *spool.Spool
+	SpoolAfter time.Duration // how long a delivery waits for the broker before it is spooled; 0 for 5 s
 }
 
 // publisher is what the transaction needs of publish.Publisher.
@@ -38,6 +45,7 @@ type publisher interface {
 	Publish(ctx context.Context, d publish.Delivery) error
 	MaxMessageSize(address string) int64
 	FansOut(address string) bool
+	Health(address string) error
 }
 
 // Bridge makes sessions. It is safe for concurrent use.
@@ -65,6 +73,7 @@ func New(cfg Config, p *publish.Publisher, store objectstore.Store, reg promethe
 	if err := CheckConfig(cfg); err != nil {
 		return nil, err
 	}
+	cfg.SpoolAfter = cmp.Or(cfg.SpoolAfter, defaultSpoolAfter)
 	p.Open(cfg.Address)
 	return &Bridge{
 		cfg: cfg, publisher: p, store: store,

@@ -23,6 +23,7 @@ type delivery struct {
 	body        []byte
 	err         error // nil once the broker has accepted it
 	mayBeHeld   bool  // not accepted, but the broker may hold it
+	spooled     bool  // on disk, to be published later
 }
 
 // deliveries groups the recipients by destination, in the order of their first recipients.
@@ -53,12 +54,18 @@ func (t *transaction) publish(ctx context.Context, s *Session, email *schema.Ema
 			return
 		}
 	}
+	if err := t.intendPublishing(); err != nil {
+		for _, d := range list {
+			d.err = err
+		}
+		return
+	}
 	t.handedOver = true
 	var wg sync.WaitGroup
 	for i, d := range list[1:] {
-		wg.Go(func() { t.send(settle, ctx.Done(), messages[i+1], d) })
+		wg.Go(func() { t.deliver(settle, ctx.Done(), messages[i+1], d) })
 	}
-	t.send(settle, ctx.Done(), messages[0], list[0])
+	t.deliver(settle, ctx.Done(), messages[0], list[0])
 	wg.Wait()
 	t.bridge.metrics.settle.Observe(time.Since(t.source.ended).Seconds())
 }
@@ -70,7 +77,7 @@ func (t *transaction) send(ctx context.Context, abandon <-chan struct{}, m *sche
 		Properties:  m.Properties(),
 		Application: m.ApplicationProperties("//" + t.bridge.cfg.Hostname + "/lsmtpd"),
 	})
-	d.body = nil
+	d.mayBeHeld = false
 	if d.err == nil {
 		return
 	}

@@ -22,6 +22,7 @@ type metrics struct {
 	uploadOctets prometheus.Counter
 	inDoubt      prometheus.Counter
 	leftBehind   prometheus.Counter
+	spooled      prometheus.Counter
 	duration     prometheus.Histogram
 	settle       prometheus.Histogram
 }
@@ -74,6 +75,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "Deliveries answered 4xx that the broker may hold all the same; their objects were kept."}),
 		leftBehind: f.NewCounter(prometheus.CounterOpts{Name: "lsmtpd_objects_left_behind_total",
 			Help: "Objects of refused messages that could not be removed."}),
+		spooled: f.NewCounter(prometheus.CounterOpts{Name: "lsmtpd_deliveries_spooled_total",
+			Help: "Deliveries put into the spool because the broker could not settle them in time."}),
 		duration: f.NewHistogram(prometheus.HistogramOpts{Name: "lsmtpd_transaction_duration_seconds",
 			Help: "From the begin of the message to its reply.", Buckets: seconds}),
 		settle: f.NewHistogram(prometheus.HistogramOpts{Name: "lsmtpd_settle_duration_seconds",

@@ -93,6 +93,9 @@ func (t *transaction) addBlob(ctx context.Context, blobID, name string, r io.Rea
 // put streams r to the object of this transaction called name.
 func (t *transaction) put(ctx context.Context, name string, r io.Reader) (*schema.Stored, error) {
 	key := t.key(name)
+	if err := t.intend(key); err != nil {
+		return nil, err
+	}
 	// Also an upload that fails may have left something: a request that was never answered counts as done.
 	t.keys = append(t.keys, key)
 	o, err := t.bridge.store.Put(ctx, key, r)

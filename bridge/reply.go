@@ -49,7 +49,7 @@ func replyFor(err error, cfg *Config) error {
 		return reply(503, 5, 5, 1, "RCPT first")
 	case errors.Is(err, errNoBroker):
 		return reply(451, 4, 3, 2, "cannot deliver at the moment, try again later")
-	case errors.Is(err, errNoStore), errors.Is(err, errStore), errors.Is(err, errMemory), errors.Is(err, errSettleTimeout), errors.Is(err, objectstore.ErrUnavailable):
+	case errors.Is(err, errNoStore), errors.Is(err, errStore), errors.Is(err, errSpool), errors.Is(err, errMemory), errors.Is(err, errSettleTimeout), errors.Is(err, objectstore.ErrUnavailable):
 		return reply(451, 4, 3, 1, "cannot keep the message at the moment, try again later")
 	case errors.Is(err, errEnvelopeTooLarge):
 		return reply(552, 5, 3, 4, "message structure too large to be delivered")

@@ -58,9 +58,11 @@ func (s *Session) Mail(from string, o *smtp.MailOptions) error {
 	if limit := s.bridge.cfg.MaxMessageBytes; limit > 0 && o.Size > limit {
 		return replyFor(errMessageTooLarge, &s.bridge.cfg)
 	}
-	if err := s.bridge.publisher.Ready(s.ctx, s.bridge.cfg.Address); err != nil {
-		s.bridge.refusedAtMail(from, "broker", err)
-		return replyFor(errNoBroker, &s.bridge.cfg)
+	if !s.bridge.spoolTakes(o.Size) {
+		if err := s.bridge.publisher.Ready(s.ctx, s.bridge.cfg.Address); err != nil {
+			s.bridge.refusedAtMail(from, "broker", err)
+			return replyFor(errNoBroker, &s.bridge.cfg)
+		}
 	}
 	if err := s.bridge.health.err(); err != nil && o.Size > s.bridge.cfg.MaxInlineBytes {
 		s.bridge.refusedAtMail(from, "store", err)

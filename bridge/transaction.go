@@ -92,7 +92,9 @@ func (t *transaction) run(ctx context.Context, s *Session, deliveries []*deliver
 	}
 	if !keepsObjects(deliveries) {
 		t.undo(ctx)
+		return
 	}
+	t.intended(deliveries)
 }
 
 // release gives back what the transaction holds of budgets and pools.
@@ -206,8 +208,12 @@ func (t *transaction) undo(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
+	t.intendDeletion()
 	left := t.deleteAll(ctx)
 	if len(left) == 0 {
+		if t.bridge.cfg.Spool != nil {
+			t.bridge.cfg.Spool.Done(t.id)
+		}
 		return
 	}
 	t.bridge.metrics.leftBehind.Add(float64(len(left)))

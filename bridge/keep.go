@@ -1,0 +1,139 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"lsmtpd/bridge/publish"
+	"lsmtpd/bridge/spool"
+	"lsmtpd/schema"
+)
+
+// errSpool reports that the spool could not note what was about to be done to the store.
+var errSpool = errors.New("spool failed")
+
+// intend notes that an object is about to be put under key.
+func (t *transaction) intend(key string) error {
+	if t.bridge.cfg.Spool == nil {
+		return nil
+	}
+	if err := t.bridge.cfg.Spool.Uploading(t.id, key); err != nil {
+		return fmt.Errorf("%w: %w", errSpool, err)
+	}
+	return nil
+}
+
+// intendPublishing notes that a message that refers to the objects is about to be sent.
+func (t *transaction) intendPublishing() error {
+	if t.bridge.cfg.Spool == nil || len(t.keys) == 0 {
+		return nil
+	}
+	if err := t.bridge.cfg.Spool.Publishing(t.id); err != nil {
+		return fmt.Errorf("%w: %w", errSpool, err)
+	}
+	return nil
+}
+
+// intendDeletion notes that the objects are about to be deleted. Before the transaction is handed over, that is what
+// its intent means anyway.
+func (t *transaction) intendDeletion() {
+	if t.bridge.cfg.Spool == nil || !t.handedOver {
+		return
+	}
+	if err := t.bridge.cfg.Spool.Refused(t.id); err != nil {
+		// After a crash they count as in doubt, and stay.
+		t.bridge.log.Warn("a refusal could not be noted in the spool", "transaction", t.id, "error", err)
+	}
+}
+
+// intended ends the intent of a transaction of which deliveries came of. What is in doubt keeps it.
+func (t *transaction) intended(list []*delivery) {
+	if t.bridge.cfg.Spool == nil || len(t.keys) == 0 {
+		return
+	}
+	answered, kept := false, false
+	for _, d := range list {
+		answered = answered || d.err == nil
+		kept = kept || d.spooled
+	}
+	if kept {
+		// The records hold the objects; where this fails, a replay does it before it sends anything.
+		if err := t.bridge.cfg.Spool.Drop(t.id); err != nil {
+			t.bridge.log.Warn("an intent could not be dropped", "transaction", t.id, "error", err)
+		}
+	} else if answered {
+		t.bridge.cfg.Spool.Done(t.id)
+	}
+}
+
+// deliver publishes a delivery, or keeps it in the spool where the broker cannot settle it in time. Without a spool,
+// and where the spool cannot take it, the broker has all the time there is.
+func (t *transaction) deliver(ctx context.Context, abandon <-chan struct{}, m *schema.Message, d *delivery) {
+	defer func() { d.body = nil }()
+	if t.bridge.cfg.Spool == nil || t.bridge.cfg.Spool.Room(int64(len(d.body))) != nil {
+		t.send(ctx, abandon, m, d)
+		return
+	}
+	soon, cancel := context.WithTimeout(ctx, t.bridge.cfg.SpoolAfter)
+	defer cancel()
+	if err := t.bridge.publisher.Health(d.destination); err != nil {
+		d.err = &publish.Error{Outcome: publish.NeverSent, Err: fmt.Errorf("no link: %w", err)}
+	} else {
+		t.send(soon, abandon, m, d)
+	}
+	if !spoolable(d.err) || isOver(abandon) && !d.mayBeHeld {
+		return
+	}
+	if err := t.keep(m, d); err != nil && ctx.Err() == nil {
+		doubt := d.mayBeHeld
+		t.send(ctx, abandon, m, d)
+		d.mayBeHeld = d.err != nil && (d.mayBeHeld || doubt)
+	}
+}
+
+// spoolable reports whether a delivery that was not accepted may be tried again later.
+func spoolable(err error) bool {
+	var e *publish.Error
+	return errors.As(err, &e) && e.Outcome != publish.RefusedForGood
+}
+
+// keep puts a delivery into the spool, from where it is published without anybody's help.
+func (t *transaction) keep(m *schema.Message, d *delivery) error {
+	err := t.bridge.cfg.Spool.Add(d.record(m))
+	if err != nil {
+		t.bridge.log.Error("a delivery could not be spooled", "transaction", t.id, "delivery", d.id, "error", err)
+		return err
+	}
+	t.bridge.log.Info("delivery spooled", "transaction", t.id, "delivery", d.id, "address", d.destination, "sent", d.mayBeHeld, "cause", d.err)
+	t.bridge.metrics.spooled.Inc()
+	d.err, d.spooled, d.mayBeHeld = nil, true, false
+	return nil
+}
+
+// record is the delivery as the spool keeps it.
+func (d *delivery) record(m *schema.Message) spool.Message {
+	return spool.Message{
+		Delivery: spool.Delivery{ID: d.id, Address: d.destination, RcptTo: m.Envelope.RcptTo},
+		Message:  m, Sent: d.mayBeHeld,
+	}
+}
+
+// isOver reports whether c is closed.
+func isOver(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// spoolTakes reports whether the spool can take a message now.
+func (b *Bridge) spoolTakes(octets int64) bool {
+	return b.cfg.Spool != nil && b.cfg.Spool.Room(octets) == nil
+}
+
+// defaultSpoolAfter is Config.SpoolAfter where that is 0.
+const defaultSpoolAfter = 5 * time.Second
