@@ -218,3 +218,54 @@ func TestRabbitMQMemoryAlarm(t *testing.T) {
 	}
 	d.stop(t)
 }
+
+// TestRabbitMQRefuses has settings that only RabbitMQ can find wrong.
+func TestRabbitMQRefuses(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		change        func(*testbed.AMQPBroker) settings
+		reason        string // in /readyz
+		step, setting string
+	}{
+		{"wrong password", wrongPassword, "SASL PLAIN", "broker: connect and log in", "broker.password"},
+		{"no right to send", readOnly, "amqp:unauthorized-access", "broker: attach to ", "broker.address"},
+		{"missing exchange", missingQueue("/exchanges/missing/k"), "amqp:not-found", "broker: attach to ", "broker.address"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := rabbitMQVersityGW(t)
+			wrong := s.settings().with(c.change(s.broker))
+			d := serve(t, wrong)
+			d.waitBroker(t, c.reason)
+			wantNoMail(t, d)
+			wantLog(t, d, "broker unavailable", c.setting)
+			wantCheck(t, wrong, c.step, c.setting, testbed.Build(t))
+			d.stop(t) // so it ran until now
+			drain(t, s, 0)
+		})
+	}
+}
+
+// TestRabbitMQLogins delivers a mail by every way to log in.
+func TestRabbitMQLogins(t *testing.T) {
+	for name, change := range map[string]func(*testbed.AMQPBroker) settings{
+		"anonymous": func(b *testbed.AMQPBroker) settings { return settings{"broker.url": b.AnonymousURL} },
+		"password over TLS": func(b *testbed.AMQPBroker) settings {
+			return settings{"broker.url": b.TLSURL, "broker.tls.ca_file": b.Certs.CA}
+		},
+		"client certificate": func(b *testbed.AMQPBroker) settings {
+			return settings{"broker.url": b.ExternalURL, "broker.tls.ca_file": b.Certs.CA,
+				"broker.tls.cert_file": b.Certs.Client.Cert, "broker.tls.key_file": b.Certs.Client.Key}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := rabbitMQVersityGW(t)
+			if s.broker.External() {
+				t.Skip("SKIP: a broker from the environment offers only what its URL says")
+			}
+			d := serveReady(t, s.settings().with(change(s.broker)))
+			wantReply(t, tryMail(t, d), "250 2.0.0 ")
+			drain(t, s, 1)
+			d.stop(t)
+		})
+	}
+}
