@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -35,8 +36,9 @@ type Config struct {
 
 	// Spool keeps what the broker cannot settle in time, and what is being done to the store. Nil for none; the caller
 	// closes it, after Run.
-	Spool      *spool.Spool
-	SpoolAfter time.Duration // how long a delivery waits for the broker before it is spooled; 0 for 5 s
+	Spool         *spool.Spool
+	SpoolMaxTries int           // failed ones after which a record is set aside; 0 for no limit
+	SpoolAfter    time.Duration // how long a delivery waits for the broker before it is spooled; 0 for 5 s
 }
 
 // publisher is what the transaction needs of publish.Publisher.
@@ -84,8 +86,13 @@ func New(cfg Config, p *publish.Publisher, store objectstore.Store, reg promethe
 	}, nil
 }
 
-// Run watches the store's health until ctx ends.
-func (b *Bridge) Run(ctx context.Context) { b.health.run(ctx) }
+// Run watches the store's health, and delivers what is in the spool, until ctx ends.
+func (b *Bridge) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	wg.Go(func() { b.replayAll(ctx) })
+	b.health.run(ctx)
+	wg.Wait()
+}
 
 // StoreHealth returns why the store cannot take objects at the moment, or nil.
 func (b *Bridge) StoreHealth() error { return b.health.err() }

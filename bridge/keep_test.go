@@ -6,9 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"lsmtpd/bridge"
 	"lsmtpd/bridge/devbroker"
 	"lsmtpd/bridge/spool"
+	"lsmtpd/schema"
 )
 
 // newSpool opens a spool for a bed.
@@ -23,34 +26,27 @@ func newSpool(t *testing.T, cfg spool.Config) *spool.Spool {
 	return s
 }
 
-// TestSpool is the promise with a spool: what earns a 250, and what is left in the spool, the store and the journal.
+// TestSpool is the promise with a spool: what earns a 250, and that what was spooled arrives by itself.
 func TestSpool(t *testing.T) {
 	for name, c := range map[string]struct {
 		script  func(*bed)
-		full    bool
 		want    string
-		records int
-		sent    bool
+		spooled bool
 		objects int
-		intents int
 	}{
 		"accepted": {want: "250", objects: 1},
-		"never sent": {script: func(b *bed) {
+		"never sent": {want: "250", spooled: true, objects: 1, script: func(b *bed) {
 			b.script.SenderAttach(devbroker.Every).IsRefused("amqp:not-found", "deleted")
 			b.losesBroker()
-		},
-			want: "250", records: 1, objects: 1},
-		"refused for now": {script: func(b *bed) { b.script.Delivery(1).IsReleased() },
-			want: "250", records: 1, objects: 1},
-		"in doubt": {script: func(b *bed) { b.script.Delivery(1).IsNeverSettled() },
-			want: "250", records: 1, sent: true, objects: 1},
-		"refused for good": {script: func(b *bed) { b.script.Delivery(1).IsRejected("amqp:not-allowed", "") },
-			want: "451 4.3.5"},
+		}},
+		"refused for now":  {want: "250", spooled: true, objects: 1, script: func(b *bed) { b.script.Delivery(devbroker.Every).IsReleased() }},
+		"in doubt":         {want: "250", spooled: true, objects: 1, script: func(b *bed) { b.script.Delivery(devbroker.Every).Stored().IsNeverSettled() }},
+		"refused for good": {want: "451 4.3.5", script: func(b *bed) { b.script.Delivery(1).IsRejected("amqp:not-allowed", "") }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSpool(t, spool.Config{})
 			b := newBed(t, options{bridge: func(cfg *bridge.Config) {
-				cfg.Spool, cfg.SpoolAfter = s, 300*time.Millisecond
+				cfg.Spool, cfg.SpoolAfter, cfg.SettleTimeout = s, 300*time.Millisecond, 2*time.Second
 			}})
 			eventually(t, "the link is attached", func() bool { return b.publisher.Health(address) == nil })
 			if c.script != nil {
@@ -59,27 +55,79 @@ func TestSpool(t *testing.T) {
 			if got := b.deliver(bytes.NewReader(letter(100_000))); got != c.want {
 				t.Errorf("%s, want %s", got, c.want)
 			}
-			if got := s.Stats(); got.Waiting != int64(c.records) || got.Failed != 0 {
-				t.Errorf("%+v, want %d records", got, c.records)
+			if got := s.Stats().Waiting == 1; got != c.spooled {
+				t.Errorf("in the spool: %v, want %v", got, c.spooled)
 			}
 			if got := b.objects(); len(got) != c.objects {
 				t.Errorf("objects %v, want %d", got, c.objects)
 			}
-			if got := s.Intents(); len(got) != c.intents {
-				t.Errorf("intents %v, want %d", got, c.intents)
+			if got := s.Intents(); len(got) != 0 {
+				t.Errorf("intents %v, want none", got)
 			}
-			if c.records == 0 {
-				return
+			b.script.Clear()
+			eventually(t, "the spool is empty", func() bool { return s.Stats().Waiting == 0 })
+			ids := map[string]bool{}
+			for _, m := range b.published() {
+				ids[m.ID] = true
+				if got := b.octets(m, "b2"); !bytes.Equal(got, payload(100_000)) {
+					t.Errorf("%s refers to %d other octets", m.ID, len(got))
+				}
 			}
-			e := s.Take(t.Context())
-			defer e.Again()
-			m, err := e.Message()
-			if err != nil || m.ID != e.ID || e.Sent() != c.sent || m.Email.Size == 0 {
-				t.Errorf("record %s, message %+v, sent %v, error %v; want sent %v", e.ID, m, e.Sent(), err, c.sent)
+			if want := c.objects; len(ids) != want || s.Stats().Failed != 0 {
+				t.Errorf("published %v, %d set aside; want %d", ids, s.Stats().Failed, want)
 			}
 		})
 	}
 }
+
+// TestReplayRefused: what the broker refuses for good later is set aside, not lost and not tried for ever.
+func TestReplayRefused(t *testing.T) {
+	s := newSpool(t, spool.Config{})
+	b := newBed(t, options{bridge: func(cfg *bridge.Config) { cfg.Spool = s }})
+	eventually(t, "the link is attached", func() bool { return b.publisher.Health(address) == nil })
+	b.script.Delivery(1).IsReleased()
+	b.script.DeliveriesFrom(2).IsRejected("amqp:not-allowed", "")
+	if got := b.deliver(bytes.NewReader(letter(100_000))); got != "250" {
+		t.Fatalf("%s, want 250", got)
+	}
+	eventually(t, "the record is set aside", func() bool { return s.Stats().Failed == 1 })
+	if got := b.objects(); len(got) != 1 || s.Stats().Waiting != 0 {
+		t.Errorf("objects %v, %+v; want the object kept", got, s.Stats())
+	}
+	if got := b.metric("lsmtpd_spool_set_aside_total", ""); got != 1 {
+		t.Errorf("%v counted, want 1", got)
+	}
+}
+
+// TestReplayFitted: a message that was spooled without knowing the link is fitted to it when it is replayed.
+func TestReplayFitted(t *testing.T) {
+	s := newSpool(t, spool.Config{})
+	b := newBed(t, options{broker: devbroker.Config{MaxMessageSize: 20_000}, bridge: func(cfg *bridge.Config) { cfg.Spool = s }})
+	eventually(t, "the link is attached", func() bool { return b.publisher.Health(address) == nil })
+	id, transaction := newUUID(), newUUID()
+	body := payload(40_000)
+	size := int64(len(body))
+	blob, part := "b1", "1"
+	structure := &schema.BodyPart{Headers: []schema.Header{}}
+	structure.Type, structure.BlobID, structure.PartID, structure.Size = "application/octet-stream", &blob, &part, size
+	err := s.Add(spool.Message{Delivery: spool.Delivery{ID: id, Address: address}, Message: &schema.Message{
+		Schema: schema.ID, ID: id, TransactionID: transaction, Problems: []schema.Problem{},
+		Email: schema.Email{BodyStructure: structure}, Blobs: map[string]schema.Blob{blob: {Size: size, Inline: body}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the spool is empty", func() bool { return s.Stats().Waiting == 0 })
+	list := b.published()
+	if len(list) != 1 || list[0].ID != id || list[0].Blobs[blob].Stored == nil || !bytes.Equal(b.octets(list[0], blob), body) {
+		t.Errorf("published %+v, want one with its blob in the store", list)
+	}
+	if got := s.Intents(); len(got) != 0 {
+		t.Errorf("intents %v, want none", got)
+	}
+}
+
+func newUUID() string { return uuid.Must(uuid.NewV7()).String() }
 
 // TestSpoolFull: a spool that takes no more is as none.
 func TestSpoolFull(t *testing.T) {

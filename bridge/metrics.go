@@ -23,6 +23,8 @@ type metrics struct {
 	inDoubt      prometheus.Counter
 	leftBehind   prometheus.Counter
 	spooled      prometheus.Counter
+	replayed     prometheus.Counter
+	setAside     prometheus.Counter
 	duration     prometheus.Histogram
 	settle       prometheus.Histogram
 }
@@ -77,6 +79,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "Objects of refused messages that could not be removed."}),
 		spooled: f.NewCounter(prometheus.CounterOpts{Name: "lsmtpd_deliveries_spooled_total",
 			Help: "Deliveries put into the spool because the broker could not settle them in time."}),
+		replayed: f.NewCounter(prometheus.CounterOpts{Name: "lsmtpd_deliveries_replayed_total",
+			Help: "Deliveries accepted by the broker from the spool."}),
+		setAside: f.NewCounter(prometheus.CounterOpts{Name: "lsmtpd_spool_set_aside_total",
+			Help: "Records of the spool that were set aside: an operator has to look at them."}),
 		duration: f.NewHistogram(prometheus.HistogramOpts{Name: "lsmtpd_transaction_duration_seconds",
 			Help: "From the begin of the message to its reply.", Buckets: seconds}),
 		settle: f.NewHistogram(prometheus.HistogramOpts{Name: "lsmtpd_settle_duration_seconds",

@@ -64,8 +64,7 @@ func (s *Session) Deliver(ctx context.Context, body io.Reader) (id string, errs 
 
 func (b *Bridge) newTransaction(body io.Reader) *transaction {
 	id := uuid.Must(uuid.NewV7())
-	seconds, nanoseconds := id.Time().UnixTime()
-	t := &transaction{bridge: b, id: id.String(), begun: time.Unix(seconds, nanoseconds), blobs: map[string]schema.Blob{}, problems: []schema.Problem{}}
+	t := &transaction{bridge: b, id: id.String(), begun: time.Unix(id.Time().UnixTime()), blobs: map[string]schema.Blob{}, problems: []schema.Problem{}}
 	t.source = newSource(body, b.cfg.MaxMessageBytes, b.cfg.Digest, nil)
 	return t
 }
