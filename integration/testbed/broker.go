@@ -84,6 +84,16 @@ func randomQueue() (string, error) { return randomName(), nil }
 
 func randomName() string { return fmt.Sprintf("test.%016x", rand.Uint64()) }
 
+// Proxied starts a proxy in front of the broker, which ends with the test, and returns the broker as it is behind that:
+// its URL leads to the proxy, all other URLs past it.
+func (b *AMQPBroker) Proxied(t testing.TB) (*AMQPBroker, *Proxy) {
+	t.Helper()
+	p, through := proxyTo(t, b.URL)
+	behind := *b
+	behind.URL = through
+	return &behind, p
+}
+
 // setURLs derives the addresses from the ports of the broker.
 func (b *AMQPBroker) setURLs(plain, anonymous, tls, external int) {
 	b.URL = "amqp://a:b@" + loopback(plain)

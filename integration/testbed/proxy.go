@@ -79,6 +79,17 @@ func (p *Proxy) URL(rawURL string) string {
 	return u.String()
 }
 
+// proxyTo starts a proxy in front of the server of a URL, and returns the URL with the proxy in the server's place.
+func proxyTo(t testing.TB, rawURL string) (p *Proxy, through string) {
+	t.Helper()
+	u, err := url.Parse(rawURL)
+	if err != nil || u.Port() == "" {
+		t.Fatalf("a proxy needs a URL with host and port, not %q", rawURL)
+	}
+	p = NewProxy(t, u.Host)
+	return p, p.URL(rawURL)
+}
+
 // Live returns how many connections there are.
 func (p *Proxy) Live() int {
 	p.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"testing"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -34,6 +35,16 @@ func (s *S3) StoreURL(prefix string) string {
 	u := url.URL{Scheme: "s3", Host: s.Bucket, Path: "/" + prefix}
 	u.RawQuery = url.Values{"endpoint": {s.Endpoint}, "region": {s.Region}}.Encode()
 	return u.String()
+}
+
+// Proxied starts a proxy in front of the server, which ends with the test, and returns the server as it is behind that:
+// its Endpoint leads to the proxy.
+func (s *S3) Proxied(t testing.TB) (*S3, *Proxy) {
+	t.Helper()
+	p, through := proxyTo(t, s.Endpoint)
+	behind := *s
+	behind.Endpoint = through
+	return &behind, p
 }
 
 // Client returns a client of the server. It tries every request once only, so that tests see what happens.
