@@ -48,11 +48,15 @@ type options struct {
 	publish   func(*publish.Config)
 	broker    devbroker.Config
 	brokerURL string // instead of the node's
+	root      string // of the store, where something is in it already
 }
 
 func newBed(t *testing.T, o options) *bed {
 	t.Helper()
 	b := &bed{t: t, root: t.TempDir(), metrics: prometheus.NewRegistry()}
+	if o.root != "" {
+		b.root = o.root
+	}
 	var raw string
 	b.broker, raw = devbroker.Start(t, o.broker)
 	b.script = b.broker.Script(address)

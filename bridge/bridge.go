@@ -58,6 +58,7 @@ type Bridge struct {
 	health    *storeHealth
 	memory    *memory
 	metrics   *metrics
+	left      []spool.Intent // by the last owner of the spool
 	log       *slog.Logger
 }
 
@@ -77,19 +78,24 @@ func New(cfg Config, p *publish.Publisher, store objectstore.Store, reg promethe
 	}
 	cfg.SpoolAfter = cmp.Or(cfg.SpoolAfter, defaultSpoolAfter)
 	p.Open(cfg.Address)
-	return &Bridge{
+	b := &Bridge{
 		cfg: cfg, publisher: p, store: store,
 		health:  newStoreHealth(store, log),
 		memory:  newMemory(cfg),
 		metrics: newMetrics(reg),
 		log:     log,
-	}, nil
+	}
+	if cfg.Spool != nil {
+		b.left = cfg.Spool.Orphans()
+	}
+	return b, nil
 }
 
 // Run watches the store's health, and delivers what is in the spool, until ctx ends.
 func (b *Bridge) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() { b.replayAll(ctx) })
+	wg.Go(func() { b.resolve(ctx) })
 	b.health.run(ctx)
 	wg.Wait()
 }

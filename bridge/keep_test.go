@@ -2,7 +2,9 @@ package bridge_test
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 	"lsmtpd/bridge"
 	"lsmtpd/bridge/devbroker"
 	"lsmtpd/bridge/spool"
+	"lsmtpd/objectstore"
 	"lsmtpd/schema"
 )
 
@@ -161,5 +164,51 @@ func TestSpoolGone(t *testing.T) {
 	}
 	if got := b.objects(); len(got) != 0 {
 		t.Errorf("objects %v, want none", got)
+	}
+}
+
+// TestCrash: what a transaction has uploaded when the program dies is deleted by the next start, unless it may have
+// been published, or a record refers to it.
+func TestCrash(t *testing.T) {
+	dir, root := t.TempDir(), t.TempDir()
+	log := slog.New(slog.DiscardHandler)
+	before, err := spool.Open(spool.Config{Dir: dir, Logger: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := objectstore.NewDir(root)
+	object := func(publishing, refused bool) string {
+		id := newUUID()
+		key := "2026/11/24/" + id + "/2"
+		err := before.Uploading(id, key)
+		if _, perr := store.Put(t.Context(), key, bytes.NewReader(payload(10))); perr != nil {
+			err = perr
+		}
+		if publishing {
+			err = errors.Join(err, before.Publishing(id))
+		}
+		if refused {
+			err = errors.Join(err, before.Refused(id))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return key
+	}
+	object(false, false)
+	object(true, true)
+	inDoubt := object(true, false)
+	if err := before.Close(); err != nil {
+		t.Fatal(err)
+	}
+	after, err := spool.Open(spool.Config{Dir: dir, Logger: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { after.Close() })
+	b := newBed(t, options{root: root, bridge: func(cfg *bridge.Config) { cfg.Spool = after }})
+	eventually(t, "what was never published is deleted", func() bool { return len(b.objects()) <= 1 })
+	if got := b.objects(); len(got) != 1 || got[0] != filepath.FromSlash(inDoubt) {
+		t.Errorf("objects %v, want %s alone", got, inDoubt)
 	}
 }

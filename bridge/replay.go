@@ -138,7 +138,7 @@ func (b *Bridge) reopen(ctx context.Context, e *spool.Entry) (*transaction, *sch
 // refit fits the message of a record to the link. What that moves to the store is noted in the record before anything
 // is sent, so that every later try refers to the same objects.
 func (t *transaction) refit(ctx context.Context, e *spool.Entry, m *schema.Message) ([]byte, error) {
-	if err := t.resolve(ctx, m); err != nil {
+	if err := t.sweep(ctx, m); err != nil {
 		return nil, err
 	}
 	body, err := t.fit(ctx, m, t.bridge.linkLimit(e.Deliveries[0].Address))
@@ -156,8 +156,8 @@ func (t *transaction) refit(ctx context.Context, e *spool.Entry, m *schema.Messa
 	return body, err
 }
 
-// resolve deletes what an earlier try moved to the store and did not come to note in the record.
-func (t *transaction) resolve(ctx context.Context, m *schema.Message) error {
+// sweep deletes what an earlier try moved to the store and did not come to note in the record.
+func (t *transaction) sweep(ctx context.Context, m *schema.Message) error {
 	i, lives := t.bridge.cfg.Spool.Intent(t.id)
 	if !lives {
 		return nil

@@ -215,7 +215,10 @@ func (e *Entry) Rewrite(m Message) (placed bool, err error) {
 	return true, nil
 }
 
-// Intents are the live intents, those of the last owner right after Open.
+// Orphans are the intents that the last owner left behind and that no record will see to.
+func (s *Spool) Orphans() []Intent { return s.orphans }
+
+// Intents are the live intents.
 func (s *Spool) Intents() []Intent {
 	s.journal.mu.Lock()
 	defer s.journal.mu.Unlock()

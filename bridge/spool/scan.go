@@ -22,7 +22,7 @@ func (s *Spool) scan() error {
 	}); err != nil {
 		return err
 	}
-	begun := map[string]bool{} // transactions with a raw record, and those with an intent
+	begun := map[string]bool{} // transactions with a raw record
 	if err := s.eachFile(newDir, func(name string, _ fs.FileInfo) error {
 		if id, k, ok := parseName(name); ok && k == Raw {
 			begun[id] = true
@@ -31,15 +31,31 @@ func (s *Spool) scan() error {
 	}); err != nil {
 		return err
 	}
-	kept := map[string]bool{} // transactions with a prepared record
+	kept := map[string]transactionOrDelivery{} // transactions with a prepared record, and the deliveries
 	if err := s.eachFile(newDir, func(name string, info fs.FileInfo) error { return s.admit(name, info, begun, kept) }); err != nil {
 		return err
 	}
-	return s.dropKept(kept)
+	if err := s.dropKept(kept); err != nil {
+		return err
+	}
+	for _, i := range s.Intents() {
+		if !begun[i.ID] && kept[i.ID] == 0 {
+			s.orphans = append(s.orphans, i)
+		}
+	}
+	return nil
 }
 
+// transactionOrDelivery says what an id with a prepared record stands for.
+type transactionOrDelivery int
+
+const (
+	ofTransaction transactionOrDelivery = iota + 1
+	ofDelivery
+)
+
 // admit puts a record into the queue.
-func (s *Spool) admit(name string, info fs.FileInfo, raw, kept map[string]bool) error {
+func (s *Spool) admit(name string, info fs.FileInfo, raw map[string]bool, kept map[string]transactionOrDelivery) error {
 	r, err := openRecord(filepath.Join(s.cfg.Dir, newDir, name))
 	if errors.Is(err, ErrDamaged) {
 		return s.setAside(name, info.Size(), err)
@@ -56,17 +72,18 @@ func (s *Spool) admit(name string, info fs.FileInfo, raw, kept map[string]bool) 
 	tries, _ := r.Tries()
 	address := ""
 	if r.Kind == Prepared {
-		kept[r.TransactionID] = true
+		kept[r.TransactionID], kept[r.ID] = ofTransaction, ofDelivery
 		address = r.Deliveries[0].Address
 	}
 	s.queue.push(item{id: uuid.MustParse(r.ID), raw: r.Kind == Raw, size: info.Size(), tries: int32(tries)}, address)
 	return nil
 }
 
-// dropKept ends the intents of transactions whose objects belong to a record.
-func (s *Spool) dropKept(kept map[string]bool) error {
+// dropKept ends the intents of transactions whose objects belong to a record. Those of deliveries, which a replay has
+// left, are its business.
+func (s *Spool) dropKept(kept map[string]transactionOrDelivery) error {
 	for _, i := range s.Intents() {
-		if kept[i.ID] {
+		if kept[i.ID] == ofTransaction {
 			if err := s.Drop(i.ID); err != nil {
 				return err
 			}

@@ -44,6 +44,7 @@ type Spool struct {
 	dirs    map[string]*sharedSync // by directory
 	journal *journal
 	queue   queue
+	orphans []Intent // found by Open
 
 	mu     sync.Mutex
 	held   holdings

@@ -1,0 +1,96 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"lsmtpd/bridge/spool"
+)
+
+const (
+	// resolveAgain is how long after a deletion it is done once more: a request that was under way when the last owner
+	// died counts as done, and may be carried out late.
+	resolveAgain = 10 * time.Second
+	// resolveTimeout bounds one attempt to delete the objects of one intent.
+	resolveTimeout = 30 * time.Second
+	resolveMost    = time.Minute // between attempts
+)
+
+// resolve ends the intents that the last owner of the spool left behind: what was never published is deleted, until
+// the store has confirmed it; what may have been is reported and stays. Intents of records in the spool are the
+// replay's business.
+func (b *Bridge) resolve(ctx context.Context) {
+	var open []spool.Intent
+	doubt := 0
+	for _, i := range b.left {
+		if i.State == spool.Publishing {
+			doubt++
+			continue
+		}
+		open = append(open, i)
+	}
+	if doubt > 0 {
+		b.log.Warn("transactions are in doubt since a crash: a broker may hold their messages, and their objects stay", "count", doubt, "list", "lsmtpd sweep")
+	}
+	for wait := time.Second; len(open) > 0 && ctx.Err() == nil; {
+		again := b.deleteIntents(ctx, open)
+		if len(again) > 0 {
+			wait = min(2*wait, resolveMost)
+			b.log.Warn("objects of unfinished transactions could not be deleted yet", "transactions", len(again), "again_in", wait)
+		} else if open = b.deleteTwice(ctx, open); len(open) == 0 {
+			return
+		}
+		pause(ctx, wait)
+	}
+}
+
+// deleteTwice deletes the objects of intents once more, after a while, and ends the intents. It returns those it could not end.
+func (b *Bridge) deleteTwice(ctx context.Context, list []spool.Intent) (left []spool.Intent) {
+	pause(ctx, resolveAgain)
+	left = b.deleteIntents(ctx, list)
+	failed := map[string]bool{}
+	for _, i := range left {
+		failed[i.ID] = true
+	}
+	for _, i := range list {
+		if !failed[i.ID] {
+			b.cfg.Spool.Done(i.ID)
+		}
+	}
+	if n := len(list) - len(left); n > 0 && ctx.Err() == nil {
+		b.log.Info("objects of transactions that were never published are deleted", "transactions", n)
+	}
+	return left
+}
+
+// deleteIntents deletes the objects of intents, and returns those of which something may be left.
+func (b *Bridge) deleteIntents(ctx context.Context, list []spool.Intent) (left []spool.Intent) {
+	for _, i := range list {
+		if err := b.deleteKeys(ctx, i.Keys); err != nil {
+			b.log.Debug("objects could not be deleted", "transaction", i.ID, "error", err)
+			left = append(left, i)
+		}
+	}
+	return left
+}
+
+func (b *Bridge) deleteKeys(ctx context.Context, keys []string) error {
+	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	var errs []error
+	for _, key := range keys {
+		errs = append(errs, b.discard(ctx, key))
+	}
+	return errors.Join(errs...)
+}
+
+// pause waits, unless ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
