@@ -144,6 +144,9 @@ func (b *bed) objects() []string {
 	b.t.Helper()
 	var files []string
 	err := filepath.WalkDir(b.root, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // deleted just now
+		}
 		if err == nil && !d.IsDir() {
 			rel, _ := filepath.Rel(b.root, path)
 			files = append(files, rel)
