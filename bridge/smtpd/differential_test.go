@@ -18,6 +18,7 @@ import (
 
 	"github.com/emersion/go-smtp"
 
+	"lsmtpd/bridge/route"
 	"lsmtpd/bridge/smtpd"
 )
 
@@ -253,11 +254,11 @@ func startOurs(t *testing.T, o options, backend smtpd.Backend, tlsConfig *tls.Co
 		cfg.Users = alice{}
 	}
 	if o.allow {
-		allowed, err := smtpd.ParseRecipient("@allowed.example")
+		allowed, err := route.ParsePattern("@allowed.example")
 		if err != nil {
 			t.Fatal(err)
 		}
-		cfg.Allow = smtpd.NewRecipients([]smtpd.Recipient{allowed})
+		cfg.Allow = smtpd.NewRecipients([]route.Pattern{allowed})
 	}
 	for _, limit := range []struct {
 		field *int

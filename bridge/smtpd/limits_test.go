@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"lsmtpd/bridge"
+	"lsmtpd/bridge/route"
 	"lsmtpd/bridge/smtpd"
 )
 
@@ -117,9 +118,9 @@ func TestLimits(t *testing.T) {
 // allowing is a list of recipients.
 func allowing(t *testing.T, list ...string) *smtpd.Recipients {
 	t.Helper()
-	var rs []smtpd.Recipient
+	var rs []route.Pattern
 	for _, s := range list {
-		r, err := smtpd.ParseRecipient(s)
+		r, err := route.ParsePattern(s)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/Azure/go-amqp"
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
@@ -43,6 +44,7 @@ parts (exit code 1 when a step fails).`,
 				return usageError{err}
 			}
 			fmt.Fprintln(c.out, "the configuration is valid")
+			s.printRoutes(c.out)
 			if !connect {
 				return nil
 			}
@@ -97,23 +99,35 @@ func (s *settings) checkConnections(ctx context.Context, c *console) error {
 }
 
 func (s *settings) checkBroker(ctx context.Context, r *report) {
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
-	defer cancel()
 	cfg, err := s.publishConfig(s.newLogger(discard{}))
 	if err != nil {
 		r.step("broker: settings", err, "")
 		return
 	}
-	conn, err := publish.Dial(ctx, cfg)
+	dialing, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	conn, err := publish.Dial(dialing, cfg)
 	r.step("broker: connect and log in", err, publish.Remedy(err))
 	if err != nil {
 		return
 	}
 	defer conn.Close()
-	err = publish.TryLink(ctx, cfg, conn, s.broker.address)
-	r.step(fmt.Sprintf("broker: attach to %q", s.broker.address), err, publish.Remedy(err))
+	addresses := s.routeTable().Addresses()
+	for _, address := range addresses {
+		checkAddress(ctx, r, cfg, conn, address)
+	}
+	if len(addresses) == 0 {
+		r.note("broker: no route has an address without {rcpt.domain} to attach to")
+	}
+}
+
+func checkAddress(ctx context.Context, r *report, cfg publish.Config, conn *amqp.Conn, address string) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	err := publish.TryLink(ctx, cfg, conn, address)
+	r.step(fmt.Sprintf("broker: attach to %q", address), err, publish.Remedy(err))
 	if err == nil {
-		for _, caveat := range publish.Caveats(cfg, conn, s.broker.address) {
+		for _, caveat := range publish.Caveats(cfg, conn, address) {
 			r.note("broker: " + caveat)
 		}
 	}

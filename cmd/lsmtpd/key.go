@@ -20,6 +20,15 @@ type key struct {
 	secret     bool   // never a flag
 	set        func(string) error
 	get        func() string
+	reveal     func() string // get with what it hides or rounds; nil where it does neither
+}
+
+// exact is the value in text, in the form that equal values share. It may hold secrets: it is for comparing alone.
+func (k *key) exact() string {
+	if k.reveal != nil {
+		return k.reveal()
+	}
+	return k.get()
 }
 
 // env is the key's environment variable.
@@ -40,7 +49,7 @@ func textKey(name, help string, p *string, check func(string) error) *key {
 }
 
 func secretKey(name, help string, p *secret) *key {
-	return &key{name: name, help: help, kind: "secret", secret: true, get: p.String, set: func(v string) error { *p = secret(v); return nil }}
+	return &key{name: name, help: help, kind: "secret", secret: true, get: func() string { return p.String() }, reveal: func() string { return string(*p) }, set: func(v string) error { *p = secret(v); return nil }}
 }
 
 // optional is check for a key whose value may be empty.
@@ -99,7 +108,7 @@ func numberKey(name, help string, p *int64, least, most int64) *key {
 // sizeKey is a number of octets: 65536, 64 KiB, 1.5 GB.
 func sizeKey(name, help string, p *int64, least, most int64) *key {
 	size := func(n int64) string { return humanize.IBytes(uint64(n)) }
-	return &key{name: name, help: help, kind: "size", get: func() string { return size(*p) }, set: func(v string) error {
+	return &key{name: name, help: help, kind: "size", get: func() string { return size(*p) }, reveal: func() string { return strconv.FormatInt(*p, 10) }, set: func(v string) error {
 		n, err := humanize.ParseBytes(v)
 		if err != nil || n > 1<<62 {
 			return fmt.Errorf("%q is not a size; want octets, as 65536, 64KiB or 1GiB", v)

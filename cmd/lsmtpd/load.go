@@ -69,27 +69,27 @@ const configEnv = "LSMTPD_CONFIG"
 
 // load applies file, environment and flags to the defaults, in this order.
 func (l *loader) load(environ []string) (*settings, error) {
-	place := "--config"
+	place, file := "--config", l.file
 	for _, entry := range environ {
-		if path, ok := strings.CutPrefix(entry, configEnv+"="); ok && l.file == "" {
-			place, l.file = configEnv, path
+		if path, ok := strings.CutPrefix(entry, configEnv+"="); ok && file == "" {
+			place, file = configEnv, path
 		}
 	}
-	if l.file != "" {
-		l.loadFile(place, l.file)
+	if file != "" {
+		l.loadFile(place, file)
 	}
 	l.loadEnvironment(environ)
 	for _, name := range sortedKeys(l.flags) {
 		if f := l.flags[name]; f.given {
-			l.apply("--"+name, name, f.value)
+			l.apply("--"+name, f.key, f.value)
 		}
 	}
 	return l.settings, errors.Join(l.errs...)
 }
 
 // apply sets a key; where it came from is what an error begins with.
-func (l *loader) apply(where, name, value string) {
-	if err := l.keys[name].set(value); err != nil {
+func (l *loader) apply(where string, k *key, value string) {
+	if err := k.set(value); err != nil {
 		l.fail("%s: %w", where, err)
 	}
 }
@@ -121,7 +121,7 @@ func (l *loader) loadEnvironment(environ []string) {
 		case fromFile:
 			l.loadSecretFile(name, k, value)
 		default:
-			l.apply(name+": "+k.name, k.name, value)
+			l.apply(name+": "+k.name, k, value)
 		}
 		if k != nil {
 			given[k.name] = name
@@ -135,17 +135,20 @@ func (l *loader) loadSecretFile(place string, k *key, path string) {
 		l.fail("%s: %s: cannot read the file: %w", place, k.name, err)
 		return
 	}
-	l.apply(place+": "+k.name, k.name, strings.TrimRight(string(data), "\r\n"))
+	l.apply(place+": "+k.name, k, strings.TrimRight(string(data), "\r\n"))
 }
 
 // nearest suggests the key that was probably meant.
 func (l *loader) nearest(name string) string {
-	return suggestion(nearest(name, sortedKeys(l.keys)))
+	return suggestion(nearest(name, append(sortedKeys(l.keys), routesKey)))
 }
 
 // nearestVariable suggests the environment variable that was probably meant.
 func (l *loader) nearestVariable(name string) string {
 	const prefix = "LSMTPD_"
+	if name == prefix+strings.ToUpper(routesKey) {
+		return "; routes stand in the configuration file"
+	}
 	names := []string{strings.TrimPrefix(configEnv, prefix)}
 	for _, k := range l.keys {
 		names = append(names, strings.TrimPrefix(k.env(), prefix))

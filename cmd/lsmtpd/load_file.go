@@ -36,6 +36,10 @@ func (l *loader) loadFile(place, path string) {
 	case strings.Contains(err.Error(), "unknown anchor"):
 		// The text of the error quotes the value, which may be a password.
 		l.fail("%s: not YAML: a value begins with *; write it in quotation marks", path)
+	case strings.Contains(err.Error(), "expected alphabetic or numeric character"):
+		l.fail("%s: not YAML: %w; a value that begins with * or & is written in quotation marks", path, err)
+	case strings.Contains(err.Error(), "unknown escape character"):
+		l.fail("%s: not YAML: %w; a value with a backslash is written in single quotation marks", path, err)
 	default:
 		l.fail("%s: not YAML: %w", path, err)
 	}
@@ -61,7 +65,9 @@ func (l *loader) loadNode(path, prefix string, node *yaml.Node, seen map[string]
 		case seen[name]:
 			l.fail("%s: %s: given twice; remove one of them", place, name)
 		case l.keys[name] != nil:
-			l.loadValue(place, name, value)
+			l.loadValue(place, l.keys[name], value)
+		case name == routesKey:
+			l.loadRoutes(path, place, value)
 		case l.isGroup(name):
 			l.loadNode(path, name+".", value, seen)
 		default:
@@ -71,8 +77,8 @@ func (l *loader) loadNode(path, prefix string, node *yaml.Node, seen map[string]
 	}
 }
 
-func (l *loader) loadValue(place, name string, value *yaml.Node) {
-	values, isList := []*yaml.Node{value}, l.keys[name].kind == "list"
+func (l *loader) loadValue(place string, k *key, value *yaml.Node) {
+	values, isList := []*yaml.Node{value}, k.kind == "list"
 	if value.Kind == yaml.SequenceNode && isList {
 		values = value.Content
 	}
@@ -82,17 +88,17 @@ func (l *loader) loadValue(place, name string, value *yaml.Node) {
 		case isNull(v):
 			// A key without a value is as good as absent.
 		case v.Kind != yaml.ScalarNode:
-			l.fail("%s: %s: want one value (%s), not a list or a group of keys", place, name, l.keys[name].kind)
+			l.fail("%s: %s: want one value (%s), not a list or a group of keys; a value that begins with [ or { is written in quotation marks", place, k.name, k.kind)
 			return
 		case v.Anchor != "" || v.Style&yaml.TaggedStyle != 0:
-			l.fail("%s: %s: begins with & or !, which YAML does not take for a part of the value; write it in quotation marks", place, name)
+			l.fail("%s: %s: begins with & or !, which YAML does not take for a part of the value; write it in quotation marks", place, k.name)
 			return
 		default:
 			texts = append(texts, v.Value)
 		}
 	}
 	if len(texts) > 0 || value.Kind == yaml.SequenceNode {
-		l.apply(place+": "+name, name, strings.Join(texts, ","))
+		l.apply(place+": "+k.name, k, strings.Join(texts, ","))
 	}
 }
 

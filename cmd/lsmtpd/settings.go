@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"lsmtpd/bridge/route"
 	"lsmtpd/bridge/smtpd"
 	"lsmtpd/objectstore"
 )
@@ -36,7 +37,7 @@ type settings struct {
 			required, allowInsecure bool
 			maxAttempts             int64
 		}
-		allow                  []smtpd.Recipient
+		allow                  []route.Pattern
 		proxyFrom, xclientFrom []smtpd.Network
 	}
 	message struct {
@@ -65,6 +66,7 @@ type settings struct {
 		partBytes int64
 		memory    int64
 	}
+	routes          []route.Route // from the configuration file alone
 	adminListen     string
 	shutdownTimeout time.Duration
 	log             struct{ level, format string }
@@ -76,6 +78,9 @@ const (
 	gib = 1 << 30
 	tib = 1 << 40
 )
+
+// maxOffloadThreshold bounds what of a part is held before it is known where it goes.
+const maxOffloadThreshold = 16 * mib
 
 // defaults are the settings before anything is configured.
 func defaults() *settings {
@@ -139,7 +144,7 @@ func (s *settings) keys() []*key {
 		durationKey("smtp.reply_timeout", "from the last octet of a message to its reply", &s.smtp.timeout.reply, time.Second, time.Hour),
 		sizeKey("smtp.drain_bytes", "read of a message after it was refused, before the connection is closed", &s.smtp.drainBytes, 1, tib),
 		durationKey("smtp.drain_timeout", "the same, in time", &s.smtp.timeout.drain, time.Second, time.Hour),
-		listKey("smtp.allow", "recipients: addresses, domains, patterns with *; empty: all", &s.smtp.allow, smtpd.ParseRecipient, smtpd.Recipient.String),
+		patternsKey("smtp.allow", "recipients: addresses, domains, either with *, regular expressions between slashes; empty: all", &s.smtp.allow),
 		listKey("smtp.proxy_from", "peers whose connections begin with a PROXY header: addresses, networks, unix", &s.smtp.proxyFrom, smtpd.ParseNetwork, smtpd.Network.String),
 		listKey("smtp.xclient_from", "peers that may use XCLIENT: addresses, networks, unix", &s.smtp.xclientFrom, smtpd.ParseNetwork, smtpd.Network.String),
 		fileKey("smtp.tls.cert_file", "certificate chain, PEM; turns STARTTLS on; read again when it changes", &s.smtp.tls.certFile),
@@ -152,7 +157,7 @@ func (s *settings) keys() []*key {
 		boolKey("smtp.auth.allow_insecure", "offer AUTH without TLS, too", &s.smtp.auth.allowInsecure),
 		intKey("smtp.auth.max_attempts", "failed ones, before the connection is closed", &s.smtp.auth.maxAttempts, 1000),
 
-		sizeKey("message.offload_threshold", "a larger part goes to the store", &s.message.offloadThreshold, 0, 16*mib),
+		sizeKey("message.offload_threshold", "a larger part goes to the store", &s.message.offloadThreshold, 0, maxOffloadThreshold),
 		sizeKey("message.max_inline_bytes", "parts kept in the envelope, all together", &s.message.maxInlineBytes, 0, 64*mib),
 		intKey("message.max_parts", "body parts told apart; the rest is one opaque part", &s.message.maxParts, 100_000),
 		intKey("message.max_depth", "levels of multiparts told apart", &s.message.maxDepth, 1000),
@@ -160,7 +165,7 @@ func (s *settings) keys() []*key {
 		sizeKey("message.memory", "memory for all envelopes being built or sent", &s.message.memory, mib, tib),
 		enumKey("message.digest", "digests of parts and message", &s.message.digest, "sha256", "none"),
 
-		listKey("broker.url", "amqp:// or amqps:// URLs, tried in order", &s.broker.url, parseBroker, showBroker),
+		brokersKey("broker.url", "amqp:// or amqps:// URLs, tried in order", &s.broker.url),
 		textKey("broker.address", "the queue, or whatever the broker calls an address", &s.broker.address, nil),
 		enumKey("broker.capability", "target capability of the link; auto asks Artemis for a queue", &s.broker.capability, "auto", "queue", "topic", "none"),
 		textKey("broker.username", "SASL PLAIN user", &s.broker.username, nil),

@@ -24,6 +24,13 @@ func parseListen(v string) (smtpd.Endpoint, error) {
 	return e, err
 }
 
+// brokersKey is a list of URLs, shown without their user parts.
+func brokersKey(name, help string, p *[]*url.URL) *key {
+	k := listKey(name, help, p, parseBroker, showBroker)
+	k.reveal = listKey(name, help, p, parseBroker, (*url.URL).String).get
+	return k
+}
+
 // parseBroker reads one URL of broker.url.
 func parseBroker(v string) (*url.URL, error) {
 	if !strings.Contains(v, "://") {
