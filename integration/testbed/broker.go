@@ -27,12 +27,13 @@ type AMQPBroker struct {
 	URL string
 	// ReadOnlyURL is URL with the user ro.
 	ReadOnlyURL string
-	// AnonymousURL takes SASL ANONYMOUS. Artemis accepts it and refuses the session, as it requires a login.
+	// AnonymousURL takes SASL ANONYMOUS. Artemis accepts it and refuses the session, as it requires a login; on RabbitMQ it
+	// is the user a.
 	AnonymousURL string
 	// TLSURL is for user and password over TLS, with the certificate of Certs.
 	TLSURL string
-	// ExternalURL is for a client certificate (SASL EXTERNAL). On Artemis Certs.Client alone is a user; on Broker-J
-	// every certificate of the authority is, and none at all ends the handshake.
+	// ExternalURL is for a client certificate (SASL EXTERNAL). On Artemis and RabbitMQ Certs.Client alone is a user;
+	// on Broker-J every certificate of the authority is, and none at all ends the handshake.
 	ExternalURL string
 	// Certs are those the broker uses; nil for a broker from the environment.
 	Certs *Certs
