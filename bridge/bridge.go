@@ -37,6 +37,7 @@ type Config struct {
 	// Spool keeps what the broker cannot settle in time, and what is being done to the store. Nil for none; the caller
 	// closes it, after Run.
 	Spool         *spool.Spool
+	SpoolAlways   bool          // every message goes to the spool as it arrives, and is read and published from there
 	SpoolMaxTries int           // failed ones after which a record is set aside; 0 for no limit
 	SpoolAfter    time.Duration // how long a delivery waits for the broker before it is spooled; 0 for 5 s
 }

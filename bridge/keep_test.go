@@ -3,6 +3,7 @@ package bridge_test
 import (
 	"bytes"
 	"errors"
+	"io"
 	"log/slog"
 	"path/filepath"
 	"testing"
@@ -210,5 +211,85 @@ func TestCrash(t *testing.T) {
 	eventually(t, "what was never published is deleted", func() bool { return len(b.objects()) <= 1 })
 	if got := b.objects(); len(got) != 1 || got[0] != filepath.FromSlash(inDoubt) {
 		t.Errorf("objects %v, want %s alone", got, inDoubt)
+	}
+}
+
+// TestSpoolRaw: what the spool took octet for octet arrives as if it had come the live way.
+func TestSpoolRaw(t *testing.T) {
+	for name, c := range map[string]struct {
+		always bool
+		script func(*bed)
+	}{
+		"always":     {always: true},
+		"store down": {script: func(b *bed) { b.storeGoes(objectstore.ErrUnavailable) }},
+		"always, store and broker down": {always: true, script: func(b *bed) {
+			b.storeGoes(objectstore.ErrUnavailable)
+			b.script.SenderAttach(devbroker.Every).IsRefused("amqp:not-found", "deleted")
+			b.losesBroker()
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSpool(t, spool.Config{})
+			b := newBed(t, options{bridge: func(cfg *bridge.Config) { cfg.Spool, cfg.SpoolAlways = s, c.always }})
+			eventually(t, "the link is attached", func() bool { return b.publisher.Health(address) == nil })
+			if c.script != nil {
+				c.script(b)
+			}
+			mail := letter(100_000, 10)
+			if got := b.deliver(bytes.NewReader(mail)); got != "250" {
+				t.Fatalf("%s, want 250", got)
+			}
+			b.script.Clear()
+			b.store.setDown(nil)
+			eventually(t, "the spool is empty", func() bool { return s.Stats().Waiting == 0 })
+			list := b.published()
+			if len(list) != 1 || list[0].Email.Size != int64(len(mail)) || list[0].Email.SHA256 == nil || list[0].Envelope.RcptTo[0].Email != "in@example.com" {
+				t.Fatalf("published %+v, want the mail, once", list)
+			}
+			if got := b.octets(list[0], "b2"); !bytes.Equal(got, payload(100_000)) {
+				t.Errorf("the attachment has %d other octets", len(got))
+			}
+			if objects, intents := b.objects(), s.Intents(); len(objects) != 1 || len(intents) != 0 || s.Stats().Failed != 0 {
+				t.Errorf("objects %v, intents %v, %+v; want one object and nothing else", objects, intents, s.Stats())
+			}
+		})
+	}
+}
+
+// TestSpoolRawRefused: a message that does not come whole, or for which there is no room, leaves nothing.
+func TestSpoolRawRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		body io.Reader
+		want string
+	}{
+		"cut":     {body: brokenOff(letter(100_000)), want: "451 4.4.2"},
+		"no room": {body: bytes.NewReader(letter(3 << 20)), want: "452 4.3.1"},
+		"large":   {body: bytes.NewReader(letter(5 << 20)), want: "552 5.3.4"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			limit := int64(2 << 20)
+			if name == "large" {
+				limit = 0
+			}
+			s := newSpool(t, spool.Config{MaxBytes: limit})
+			b := newBed(t, options{bridge: func(cfg *bridge.Config) { cfg.Spool, cfg.SpoolAlways, cfg.MaxMessageBytes = s, true, 4<<20 }})
+			if got := b.deliver(c.body); got != c.want {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+			if st := s.Stats(); st.Waiting != 0 || st.Bytes != 0 {
+				t.Errorf("%+v, want nothing", st)
+			}
+		})
+	}
+}
+
+// storeGoes makes the store fail. The bridge knows after the first mail that needs it.
+func (b *bed) storeGoes(err error) {
+	b.t.Helper()
+	b.store.setDown(err)
+	if !b.settings.SpoolAlways {
+		if got := b.deliver(bytes.NewReader(letter(100_000))); got != "451 4.3.1" {
+			b.t.Fatalf("%s, want 451 4.3.1", got)
+		}
 	}
 }

@@ -49,6 +49,9 @@ func (b *Bridge) replayAll(ctx context.Context) {
 func (b *Bridge) replay(ctx context.Context, e *spool.Entry) {
 	failpoint.Hit("replay.begun")
 	err := b.tryReplay(ctx, e)
+	if err == nil && e.Kind == spool.Raw {
+		return // prepared records have taken its place
+	}
 	var failure *publish.Error
 	_ = errors.As(err, &failure)
 	switch {
@@ -58,8 +61,11 @@ func (b *Bridge) replay(ctx context.Context, e *spool.Entry) {
 		e.Remove()
 	case ctx.Err() != nil:
 		e.Again()
+	case errors.Is(err, errNoStore), errors.Is(err, errStore), errors.Is(err, errMemory):
+		e.Pause(replayPause)
+		e.Again()
 	case errors.Is(err, errNoBroker), failure != nil && failure.Outcome == publish.NeverSent:
-		b.cfg.Spool.Pause(e.Deliveries[0].Address, replayPause)
+		e.Pause(replayPause)
 		e.Again()
 	case errors.Is(err, spool.ErrDamaged), errors.Is(err, errPoison), errors.Is(err, errEnvelopeTooLarge),
 		failure != nil && failure.Outcome == publish.RefusedForGood,
@@ -72,13 +78,16 @@ func (b *Bridge) replay(ctx context.Context, e *spool.Entry) {
 	}
 }
 
-// tryReplay publishes the message of a prepared record, fitted to the link as it is now.
+// tryReplay publishes the message of a prepared record, fitted to the link as it is now, or prepares that of a raw one.
 func (b *Bridge) tryReplay(ctx context.Context, e *spool.Entry) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w: %v\n%s", errPoison, p, debug.Stack())
 		}
 	}()
+	if e.Kind == spool.Raw {
+		return b.tryRaw(ctx, e)
+	}
 	address := e.Deliveries[0].Address
 	if err := b.publisher.Health(address); err != nil {
 		return fmt.Errorf("%w: %w", errNoBroker, err)

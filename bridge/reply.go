@@ -51,6 +51,8 @@ func replyFor(err error, cfg *Config) error {
 		return reply(451, 4, 3, 2, "cannot deliver at the moment, try again later")
 	case errors.Is(err, errNoStore), errors.Is(err, errStore), errors.Is(err, errSpool), errors.Is(err, errMemory), errors.Is(err, errSettleTimeout), errors.Is(err, objectstore.ErrUnavailable):
 		return reply(451, 4, 3, 1, "cannot keep the message at the moment, try again later")
+	case errors.Is(err, errSpoolFull):
+		return reply(452, 4, 3, 1, "no room for the message at the moment, try again later")
 	case errors.Is(err, errEnvelopeTooLarge):
 		return reply(552, 5, 3, 4, "message structure too large to be delivered")
 	case errors.Is(err, ErrIncomplete):

@@ -28,6 +28,7 @@ type Session struct {
 	ctx      context.Context
 	envelope schema.Envelope // without recipients
 	rcpts    []recipient
+	size     int64 // as MAIL declared it, 0 for not at all
 }
 
 // recipient is an accepted forward-path and the destination it goes to.
@@ -64,11 +65,11 @@ func (s *Session) Mail(from string, o *smtp.MailOptions) error {
 			return replyFor(errNoBroker, &s.bridge.cfg)
 		}
 	}
-	if err := s.bridge.health.err(); err != nil && o.Size > s.bridge.cfg.MaxInlineBytes {
+	if err := s.bridge.health.err(); err != nil && o.Size > s.bridge.cfg.MaxInlineBytes && !s.bridge.spoolTakes(o.Size) {
 		s.bridge.refusedAtMail(from, "store", err)
 		return replyFor(errNoStore, &s.bridge.cfg)
 	}
-	s.envelope.MailFrom = schema.Address{Email: valid(from), Parameters: mailParameters(o)}
+	s.envelope.MailFrom, s.size = schema.Address{Email: valid(from), Parameters: mailParameters(o)}, o.Size
 	return nil
 }
 
@@ -87,7 +88,7 @@ func (s *Session) Rcpt(to string, o *smtp.RcptOptions) error {
 // Reset forgets the transaction (RFC 5321 §4.1.1.5).
 func (s *Session) Reset() {
 	s.envelope.MailFrom = schema.Address{}
-	s.rcpts = nil
+	s.rcpts, s.size = nil, 0
 }
 
 // mailParameters are the ESMTP parameters of MAIL by lower-case keyword (RFC 8621 §7), nil for none.

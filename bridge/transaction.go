@@ -57,7 +57,9 @@ func (s *Session) Deliver(ctx context.Context, body io.Reader) (id string, errs 
 	defer b.metrics.inFlight.Dec()
 	t := b.newTransaction(body)
 	deliveries := s.deliveries()
-	t.run(ctx, s, deliveries)
+	if !s.spoolsRaw() || !t.spoolRaw(s, deliveries) {
+		t.run(ctx, s, deliveries)
+	}
 	t.finish(s, deliveries)
 	return t.id, replies(s, deliveries, &b.cfg)
 }
@@ -133,13 +135,16 @@ func (t *transaction) receive(ctx context.Context) (*schema.Email, error) {
 	if t.source.err != io.EOF {
 		return nil, fmt.Errorf("the end of data was not reached: %w", ErrIncomplete)
 	}
-	email.Size, email.SHA256, email.ReceivedAt = t.source.n, t.source.sum(), time.Now().UTC().Truncate(time.Millisecond)
+	email.Size, email.SHA256, email.ReceivedAt = t.source.n, t.source.sum(), receivedAt(time.Now())
 	email.BodyStructure = x.Structure()
 	email.SortBody()
 	t.addTexts(email, t.blobs)
 	t.problems = append(t.problems, x.Problems()...)
 	return email, nil
 }
+
+// receivedAt is a time as the message carries it.
+func receivedAt(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
 
 // receiveParts reads the header and every part, and then on to the end of data.
 func (t *transaction) receiveParts(ctx context.Context, x *extract.Reader) (*schema.Email, error) {

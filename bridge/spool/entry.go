@@ -66,8 +66,8 @@ func (i item) kind() Kind {
 	return Prepared
 }
 
-// Pause lets no record for an address be taken for a while; "" stands for raw records.
-func (s *Spool) Pause(address string, d time.Duration) { s.queue.pause(address, d) }
+// Pause lets no other record for the same address, or no other raw one, be taken for a while.
+func (e *Entry) Pause(d time.Duration) { e.spool.queue.pause(e.address, d) }
 
 // MarkSent notes, durably and once, that a transfer is about to begin.
 func (e *Entry) MarkSent() error {
