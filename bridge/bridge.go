@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"lsmtpd/bridge/publish"
+	"lsmtpd/bridge/route"
 	"lsmtpd/bridge/spool"
 	"lsmtpd/extract"
 	"lsmtpd/objectstore"
@@ -19,7 +21,8 @@ import (
 // Config steers the transaction. Sizes are octets.
 type Config struct {
 	Hostname string // names this instance in the CloudEvents source
-	Address  string // the destination of every recipient
+	Address  string // the destination of every recipient, where there is no Routes
+	Routes   *route.Table
 
 	MaxMessageBytes int64 // largest message as received, dot-stuffing undone; 0 for no limit
 	MaxRecipients   int   // per transaction
@@ -44,6 +47,7 @@ type Config struct {
 
 // publisher is what the transaction needs of publish.Publisher.
 type publisher interface {
+	Open(address string)
 	Ready(ctx context.Context, address string) error
 	Publish(ctx context.Context, d publish.Delivery) error
 	MaxMessageSize(address string) int64
@@ -59,6 +63,7 @@ type Bridge struct {
 	health    *storeHealth
 	memory    *memory
 	metrics   *metrics
+	routes    atomic.Pointer[route.Table]
 	left      []spool.Intent // by the last owner of the spool
 	log       *slog.Logger
 }
@@ -78,7 +83,9 @@ func New(cfg Config, p *publish.Publisher, store objectstore.Store, reg promethe
 		return nil, err
 	}
 	cfg.SpoolAfter = cmp.Or(cfg.SpoolAfter, defaultSpoolAfter)
-	p.Open(cfg.Address)
+	if cfg.Routes == nil {
+		cfg.Routes = route.NewTable(nil, cfg.Address, cfg.Hostname)
+	}
 	b := &Bridge{
 		cfg: cfg, publisher: p, store: store,
 		health:  newStoreHealth(store, log),
@@ -86,10 +93,30 @@ func New(cfg Config, p *publish.Publisher, store objectstore.Store, reg promethe
 		metrics: newMetrics(reg),
 		log:     log,
 	}
+	b.SetRoutes(cfg.Routes)
 	if cfg.Spool != nil {
 		b.left = cfg.Spool.Orphans()
 	}
 	return b, nil
+}
+
+// SetRoutes puts routes in the place of those in force. Transactions that have begun keep the destinations of the
+// recipients they have. It is safe at any time.
+func (b *Bridge) SetRoutes(t *route.Table) {
+	for _, address := range t.Addresses() {
+		b.publisher.Open(address)
+	}
+	b.routes.Store(t)
+}
+
+// BrokerHealth returns why no destination can take mail at the moment, or nil. It does not wait.
+func (b *Bridge) BrokerHealth() (err error) {
+	for _, address := range b.routes.Load().Addresses() {
+		if err = b.publisher.Health(address); err == nil {
+			return nil
+		}
+	}
+	return err
 }
 
 // Run watches the store's health, and delivers what is in the spool, until ctx ends.

@@ -12,13 +12,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"lsmtpd/bridge/publish"
+	"lsmtpd/bridge/route"
 	"lsmtpd/schema"
 )
 
 // delivery is the message for one destination, with the recipients that go there.
 type delivery struct {
 	id          string // UUIDv7, the same on every resend
-	destination string
+	destination route.Destination
 	rcpts       []int // indexes into the session's recipients
 	body        []byte
 	err         error // nil once the broker has accepted it
@@ -30,10 +31,10 @@ type delivery struct {
 func (s *Session) deliveries() []*delivery {
 	var list []*delivery
 	for i, r := range s.rcpts {
-		at := slices.IndexFunc(list, func(d *delivery) bool { return d.destination == r.destination })
+		at := slices.IndexFunc(list, func(d *delivery) bool { return d.destination == r.target.Destination })
 		if at < 0 {
 			at = len(list)
-			list = append(list, &delivery{id: uuid.Must(uuid.NewV7()).String(), destination: r.destination})
+			list = append(list, &delivery{id: uuid.Must(uuid.NewV7()).String(), destination: r.target.Destination})
 		}
 		list[at].rcpts = append(list[at].rcpts, i)
 	}
@@ -47,7 +48,7 @@ func (t *transaction) publish(ctx context.Context, s *Session, email *schema.Ema
 	messages := make([]*schema.Message, len(list))
 	for i, d := range list {
 		messages[i] = t.message(s, email, d)
-		if d.body, d.err = t.fit(settle, messages[i], t.bridge.linkLimit(d.destination)); d.err != nil {
+		if d.body, d.err = t.fit(settle, messages[i], t.bridge.linkLimit(d.destination.Address)); d.err != nil {
 			for _, other := range list {
 				other.err = d.err // none has been sent yet: refuse the transaction as one
 			}
@@ -73,8 +74,8 @@ func (t *transaction) publish(ctx context.Context, s *Session, email *schema.Ema
 // send publishes one delivery.
 func (t *transaction) send(ctx context.Context, abandon <-chan struct{}, m *schema.Message, d *delivery) {
 	d.err = t.bridge.publisher.Publish(ctx, publish.Delivery{
-		Address: d.destination, Body: d.body, Abandon: abandon,
-		Properties:  m.Properties(),
+		Address: d.destination.Address, Body: d.body, Abandon: abandon,
+		Properties:  properties(m, d.destination.Subject, d.destination.GroupID),
 		Application: m.ApplicationProperties("//" + t.bridge.cfg.Hostname + "/lsmtpd"),
 	})
 	d.mayBeHeld = false
@@ -84,13 +85,20 @@ func (t *transaction) send(ctx context.Context, abandon <-chan struct{}, m *sche
 	var e *publish.Error
 	if errors.As(d.err, &e) {
 		refused := e.Outcome == publish.RefusedForNow || e.Outcome == publish.RefusedForGood
-		d.mayBeHeld = e.Outcome == publish.InDoubt || refused && t.bridge.publisher.FansOut(d.destination)
+		d.mayBeHeld = e.Outcome == publish.InDoubt || refused && t.bridge.publisher.FansOut(d.destination.Address)
 	}
 	if d.mayBeHeld {
 		t.bridge.metrics.inDoubt.Inc()
-		t.bridge.log.Warn("delivery in doubt", "transaction", t.id, "delivery", d.id, "address", d.destination, "objects", len(t.keys), "error", d.err)
+		t.bridge.log.Warn("delivery in doubt", "transaction", t.id, "delivery", d.id, "address", d.destination.Address, "objects", len(t.keys), "error", d.err)
 	}
-	d.err = fmt.Errorf("deliver to %q: %w", d.destination, d.err)
+	d.err = fmt.Errorf("deliver to %q: %w", d.destination.Address, d.err)
+}
+
+// properties are those of a message with what its route adds.
+func properties(m *schema.Message, subject, groupID string) schema.Properties {
+	p := m.Properties()
+	p.Subject, p.GroupID = subject, groupID
+	return p
 }
 
 // message is what delivery d publishes. Deliveries of one transaction share email and blobs.

@@ -78,7 +78,7 @@ func (t *transaction) deliver(ctx context.Context, abandon <-chan struct{}, m *s
 	}
 	soon, cancel := context.WithTimeout(ctx, t.bridge.cfg.SpoolAfter)
 	defer cancel()
-	if err := t.bridge.publisher.Health(d.destination); err != nil {
+	if err := t.bridge.publisher.Health(d.destination.Address); err != nil {
 		d.err = &publish.Error{Outcome: publish.NeverSent, Err: fmt.Errorf("no link: %w", err)}
 	} else {
 		t.send(soon, abandon, m, d)
@@ -106,7 +106,7 @@ func (t *transaction) keep(m *schema.Message, d *delivery) error {
 		t.bridge.log.Error("a delivery could not be spooled", "transaction", t.id, "delivery", d.id, "error", err)
 		return err
 	}
-	t.bridge.log.Info("delivery spooled", "transaction", t.id, "delivery", d.id, "address", d.destination, "sent", d.mayBeHeld, "cause", d.err)
+	t.bridge.log.Info("delivery spooled", "transaction", t.id, "delivery", d.id, "address", d.destination.Address, "sent", d.mayBeHeld, "cause", d.err)
 	t.bridge.metrics.spooled.Inc()
 	d.err, d.spooled, d.mayBeHeld = nil, true, false
 	return nil
@@ -115,9 +115,14 @@ func (t *transaction) keep(m *schema.Message, d *delivery) error {
 // record is the delivery as the spool keeps it.
 func (d *delivery) record(m *schema.Message) spool.Message {
 	return spool.Message{
-		Delivery: spool.Delivery{ID: d.id, Address: d.destination, RcptTo: m.Envelope.RcptTo},
+		Delivery: d.kept(m.Envelope.RcptTo),
 		Message:  m, Sent: d.mayBeHeld,
 	}
+}
+
+// kept is what the spool has to know of the delivery.
+func (d *delivery) kept(rcpts []schema.Address) spool.Delivery {
+	return spool.Delivery{ID: d.id, Address: d.destination.Address, Subject: d.destination.Subject, GroupID: d.destination.GroupID, RcptTo: rcpts}
 }
 
 // isOver reports whether c is closed.

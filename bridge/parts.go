@@ -60,7 +60,7 @@ func (t *transaction) addBlob(ctx context.Context, blobID, name string, r io.Rea
 	cfg := &t.bridge.cfg
 	d := t.bridge.newDigest(r)
 	// One octet more than the threshold tells a part that ends there from one that goes on.
-	head := t.headBuffer(cfg.OffloadThreshold + 1)
+	head := t.headBuffer(t.threshold + 1)
 	n, err := io.ReadFull(d, head)
 	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 		return schema.Blob{}, nil, err
@@ -87,7 +87,7 @@ func (t *transaction) addBlob(ctx context.Context, blobID, name string, r io.Rea
 	}
 	b.Size, b.SHA256 = d.n, hexSum(d.hash)
 	t.blobs[blobID] = b
-	return b, head[:min(int64(n), cfg.OffloadThreshold)], nil
+	return b, head[:min(int64(n), t.threshold)], nil
 }
 
 // put streams r to the object of this transaction called name.
@@ -150,7 +150,7 @@ func (t *transaction) addTexts(e *schema.Email, parts map[string]schema.Blob) {
 		}
 		text, problem := extract.Text(k.octets, k.part.Charset, k.whole)
 		v := schema.BodyValue{Value: text, IsEncodingProblem: problem, IsTruncated: !k.whole}
-		if limit := int(t.bridge.cfg.OffloadThreshold); !k.whole && len(text) > limit {
+		if limit := int(t.threshold); !k.whole && len(text) > limit {
 			v.Value = cut(text, limit)
 		}
 		e.BodyValues[id] = v

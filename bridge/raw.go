@@ -24,7 +24,7 @@ func (s *Session) spoolsRaw() bool {
 	if cfg.Spool == nil {
 		return false
 	}
-	storeNeeded := s.size == 0 || s.size > cfg.OffloadThreshold
+	storeNeeded := s.size == 0 || s.size > s.offloadThreshold()
 	return cfg.SpoolAlways || storeNeeded && s.bridge.health.err() != nil
 }
 
@@ -60,13 +60,13 @@ func (t *transaction) spoolRaw(s *Session, deliveries []*delivery) bool {
 // rawHeader is what a raw record says beside the octets.
 func (s *Session) rawHeader(t *transaction, list []*delivery) spool.Header {
 	envelope := s.envelope
-	h := spool.Header{TransactionID: t.id, ReceivedAt: receivedAt(t.source.ended), Envelope: &envelope}
+	h := spool.Header{TransactionID: t.id, ReceivedAt: receivedAt(t.source.ended), Envelope: &envelope, OffloadThreshold: s.offloadThreshold()}
 	for _, d := range list {
 		rcpts := make([]schema.Address, len(d.rcpts))
 		for i, r := range d.rcpts {
 			rcpts[i] = s.rcpts[r].address
 		}
-		h.Deliveries = append(h.Deliveries, spool.Delivery{ID: d.id, Address: d.destination, RcptTo: rcpts})
+		h.Deliveries = append(h.Deliveries, d.kept(rcpts))
 	}
 	return h
 }
@@ -83,7 +83,7 @@ func (b *Bridge) tryRaw(ctx context.Context, e *spool.Entry) error {
 		}
 	}
 	t := b.newTransaction(e.Payload())
-	t.id, t.begun, t.source.limit = e.ID, timeOf(e.ID, t.begun), 0 // it was small enough when it was promised
+	t.id, t.begun, t.source.limit, t.threshold = e.ID, timeOf(e.ID, t.begun), 0, e.OffloadThreshold // it was small enough when it was promised
 	defer t.release()
 	email, err := t.receive(ctx)
 	if err == nil {

@@ -117,7 +117,7 @@ func (b *Bridge) tryReplay(ctx context.Context, e *spool.Entry) (err error) {
 	defer cancel()
 	return b.publisher.Publish(settle, publish.Delivery{
 		Address: address, Body: body,
-		Properties: m.Properties(), Application: m.ApplicationProperties("//" + b.cfg.Hostname + "/lsmtpd"),
+		Properties: properties(m, e.Deliveries[0].Subject, e.Deliveries[0].GroupID), Application: m.ApplicationProperties("//" + b.cfg.Hostname + "/lsmtpd"),
 	})
 }
 

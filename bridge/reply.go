@@ -18,6 +18,8 @@ var ErrIncomplete = errors.New("bridge: the message ended before its end of data
 var (
 	errMessageTooLarge   = errors.New("message too large")
 	errTooManyRecipients = errors.New("too many recipients")
+	errNoRoute           = errors.New("no route for the recipient")
+	errOtherDestination  = errors.New("another destination than the recipients before")
 	errNoRecipients      = errors.New("no recipients")
 	errNoBroker          = errors.New("broker unavailable")
 	errNoStore           = errors.New("store unavailable")
@@ -45,6 +47,10 @@ func replyFor(err error, cfg *Config) error {
 		return reply(552, 5, 3, 4, fmt.Sprintf("message larger than %d octets", cfg.MaxMessageBytes))
 	case errors.Is(err, errTooManyRecipients):
 		return reply(452, 4, 5, 3, fmt.Sprintf("more than %d recipients", cfg.MaxRecipients))
+	case errors.Is(err, errNoRoute):
+		return reply(550, 5, 1, 1, "no such recipient here")
+	case errors.Is(err, errOtherDestination):
+		return reply(452, 4, 5, 3, "this recipient needs a transaction of its own")
 	case errors.Is(err, errNoRecipients):
 		return reply(503, 5, 5, 1, "RCPT first")
 	case errors.Is(err, errNoBroker):

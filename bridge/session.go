@@ -8,6 +8,7 @@ import (
 
 	"github.com/emersion/go-smtp"
 
+	"lsmtpd/bridge/route"
 	"lsmtpd/schema"
 )
 
@@ -33,8 +34,8 @@ type Session struct {
 
 // recipient is an accepted forward-path and the destination it goes to.
 type recipient struct {
-	address     schema.Address
-	destination string
+	address schema.Address
+	target  route.Target
 }
 
 // NewSession begins a session; ctx ends with the connection.
@@ -60,7 +61,7 @@ func (s *Session) Mail(from string, o *smtp.MailOptions) error {
 		return replyFor(errMessageTooLarge, &s.bridge.cfg)
 	}
 	if !s.bridge.spoolTakes(o.Size) {
-		if err := s.bridge.publisher.Ready(s.ctx, s.bridge.cfg.Address); err != nil {
+		if err := s.bridge.ready(s.ctx); err != nil {
 			s.bridge.refusedAtMail(from, "broker", err)
 			return replyFor(errNoBroker, &s.bridge.cfg)
 		}
@@ -78,17 +79,55 @@ func (s *Session) Rcpt(to string, o *smtp.RcptOptions) error {
 	if limit := s.bridge.cfg.MaxRecipients; limit > 0 && len(s.rcpts) >= limit {
 		return replyFor(errTooManyRecipients, &s.bridge.cfg)
 	}
-	s.rcpts = append(s.rcpts, recipient{
-		address:     schema.Address{Email: valid(to), Parameters: rcptParameters(o)},
-		destination: s.bridge.cfg.Address,
-	})
+	target, ok := s.bridge.routes.Load().Lookup(to)
+	if !ok {
+		return replyFor(errNoRoute, &s.bridge.cfg)
+	}
+	if len(s.rcpts) > 0 && target.Destination != s.rcpts[0].target.Destination && !s.mayDivide() {
+		return replyFor(errOtherDestination, &s.bridge.cfg)
+	}
+	s.rcpts = append(s.rcpts, recipient{address: schema.Address{Email: valid(to), Parameters: rcptParameters(o)}, target: target})
 	return nil
+}
+
+// mayDivide reports whether the transaction may have several destinations: where there is one reply for all, a spool
+// has to keep the deliveries that fail while others do not.
+func (s *Session) mayDivide() bool {
+	return s.bridge.cfg.Spool != nil || strings.HasPrefix(s.envelope.Protocol, "LMTP")
+}
+
+// offloadThreshold is the smallest that a recipient's route asks for.
+func (s *Session) offloadThreshold() int64 {
+	smallest := s.bridge.cfg.OffloadThreshold
+	for i, r := range s.rcpts {
+		threshold := r.target.OffloadThreshold
+		if threshold == route.DefaultThreshold {
+			threshold = s.bridge.cfg.OffloadThreshold
+		}
+		if i == 0 || threshold < smallest {
+			smallest = threshold
+		}
+	}
+	return smallest
 }
 
 // Reset forgets the transaction (RFC 5321 §4.1.1.5).
 func (s *Session) Reset() {
 	s.envelope.MailFrom = schema.Address{}
 	s.rcpts, s.size = nil, 0
+}
+
+// ready returns nil when a destination can take mail now. While first attempts still run, it waits for one.
+func (b *Bridge) ready(ctx context.Context) (err error) {
+	if err = b.BrokerHealth(); err == nil {
+		return nil
+	}
+	for _, address := range b.routes.Load().Addresses() {
+		if err = b.publisher.Ready(ctx, address); err == nil {
+			return nil
+		}
+	}
+	return err
 }
 
 // mailParameters are the ESMTP parameters of MAIL by lower-case keyword (RFC 8621 §7), nil for none.

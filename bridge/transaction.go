@@ -19,11 +19,12 @@ import (
 
 // transaction is one message on its way.
 type transaction struct {
-	bridge *Bridge
-	id     string
-	begun  time.Time // the time in id
-	source *source
-	share  *share
+	bridge    *Bridge
+	id        string
+	begun     time.Time // the time in id
+	source    *source
+	threshold int64 // a larger part goes to the store, octets
+	share     *share
 
 	headerRaw []byte // the header block, kept until the envelope fits
 	blobs     map[string]schema.Blob
@@ -56,6 +57,7 @@ func (s *Session) Deliver(ctx context.Context, body io.Reader) (id string, errs 
 	b.metrics.inFlight.Inc()
 	defer b.metrics.inFlight.Dec()
 	t := b.newTransaction(body)
+	t.threshold = s.offloadThreshold()
 	deliveries := s.deliveries()
 	if !s.spoolsRaw() || !t.spoolRaw(s, deliveries) {
 		t.run(ctx, s, deliveries)
@@ -67,6 +69,7 @@ func (s *Session) Deliver(ctx context.Context, body io.Reader) (id string, errs 
 func (b *Bridge) newTransaction(body io.Reader) *transaction {
 	id := uuid.Must(uuid.NewV7())
 	t := &transaction{bridge: b, id: id.String(), begun: time.Unix(id.Time().UnixTime()), blobs: map[string]schema.Blob{}, problems: []schema.Problem{}}
+	t.threshold = b.cfg.OffloadThreshold
 	t.source = newSource(body, b.cfg.MaxMessageBytes, b.cfg.Digest, nil)
 	return t
 }
