@@ -55,7 +55,7 @@ type Table struct {
 	passes     bool // postmaster is something
 }
 
-// NewTable puts routes together for looking up. Without any, all mail goes to the address fallback. Else only mail for
+// NewTable puts routes together for looking up; they must not be changed any more. Without any, all mail goes to the address fallback. Else only mail for
 // the postmaster can go there, and fallback may be ""; hostname is the domain in which the postmaster is ours.
 func NewTable(routes []Route, fallback, hostname string) *Table {
 	t := &Table{routes: routes, patterns: NewPatterns(nil), hostname: foldDomain(hostname),
