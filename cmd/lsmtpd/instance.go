@@ -36,7 +36,7 @@ type instance struct {
 
 // validate reports what is wrong with settings that are right one by one.
 func (s *settings) validate() error {
-	errs := s.validateBroker()
+	errs := append(s.validateBroker(), s.validateRoutes())
 	errs = append(errs, missing("store.url", s.store.url != "", "file:///var/lib/lsmtpd/objects"))
 	errs = append(errs, missing("smtp.listen", len(s.smtp.listen) > 0, "smtp://127.0.0.1:2525"))
 	if (s.smtp.tls.certFile == "") != (s.smtp.tls.keyFile == "") {
@@ -75,7 +75,6 @@ func (s *settings) validate() error {
 func (s *settings) validateBroker() []error {
 	errs := []error{
 		missing("broker.url", len(s.broker.url) > 0, "amqp://127.0.0.1:5672"),
-		missing("broker.address", s.broker.address != "", "mail"),
 	}
 	if (s.broker.tls.certFile == "") != (s.broker.tls.keyFile == "") {
 		errs = append(errs, errors.New("broker.tls.cert_file and broker.tls.key_file: one is set without the other; set both or none"))
@@ -171,7 +170,7 @@ func (in *instance) readiness() admin.Readiness {
 		}
 		return err.Error()
 	}
-	broker := in.publisher.Health(in.settings.broker.address)
+	broker := in.bridge.BrokerHealth()
 	return admin.Readiness{Ready: broker == nil, Broker: reason(broker), Store: reason(in.bridge.StoreHealth())}
 }
 
@@ -186,7 +185,7 @@ func (in *instance) registerGauges(reg prometheus.Registerer, pool *objectstore.
 		}
 		return 1
 	}
-	gauge("lsmtpd_broker_up", "1 while the link to the broker is attached.", func() float64 { return up(in.publisher.Health(in.settings.broker.address)) })
+	gauge("lsmtpd_broker_up", "1 while a link to the broker is attached.", func() float64 { return up(in.bridge.BrokerHealth()) })
 	gauge("lsmtpd_store_up", "1 while the object store can take objects.", func() float64 { return up(in.bridge.StoreHealth()) })
 	gauge("lsmtpd_deliveries_in_flight", "Deliveries handed to the broker and not settled.", func() float64 { return float64(in.publisher.InFlight()) })
 	gauge("lsmtpd_upload_memory_used_bytes", "Octets of store.memory in use.", func() float64 { return float64(pool.Stats().Lent) })
@@ -200,7 +199,7 @@ func (s *settings) storeConfig(pool *objectstore.Pool) objectstore.Config {
 
 func (s *settings) bridgeConfig() bridge.Config {
 	return bridge.Config{
-		Hostname: s.smtp.hostname, Address: s.broker.address,
+		Hostname: s.smtp.hostname, Address: s.broker.address, Routes: s.routeTable(),
 		MaxMessageBytes: s.smtp.maxMessageBytes, MaxRecipients: int(s.smtp.maxRecipients),
 		OffloadThreshold: s.message.offloadThreshold, MaxInlineBytes: s.message.maxInlineBytes,
 		Limits: extract.Limits{MaxHeaderBytes: s.message.maxHeaderBytes, MaxParts: int(s.message.maxParts), MaxDepth: int(s.message.maxDepth)},

@@ -3,8 +3,14 @@ package main
 import (
 	"context"
 	"log/slog"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"lsmtpd/bridge"
 )
 
 func newServe(c *console, force context.Context) *cobra.Command {
@@ -14,6 +20,8 @@ func newServe(c *console, force context.Context) *cobra.Command {
 		Short: "Receive mail until SIGTERM or SIGINT",
 		Long: `Receive mail until SIGTERM or SIGINT. Then running transactions finish within
 shutdown_timeout; a second signal ends them at once.
+
+On SIGHUP the configuration is read again, and new routes take effect.
 
 Every setting is a flag here, a key of the configuration file, and an environment
 variable (smtp.listen is LSMTPD_SMTP_LISTEN). Flags win over the environment, it
@@ -33,13 +41,42 @@ LSMTPD_STORE_SECRET_KEY, or a file named by the same with _FILE behind.`,
 			if in.admin != nil {
 				log.Info("listening", "endpoint", "http://"+in.admin.Addr().String())
 			}
+			watching, end := context.WithCancel(cmd.Context())
+			var wg sync.WaitGroup
+			wg.Go(func() { l.reloadOnHangup(watching, c, in.bridge, log) })
 			err = in.run(cmd.Context(), force)
+			end()
+			wg.Wait()
 			log.Info("lsmtpd stopped")
 			return err
 		},
 	}
 	l.addFlags(cmd.Flags(), "")
 	return cmd
+}
+
+// reloadOnHangup puts the routes of the configuration into force again on every SIGHUP, until ctx ends.
+func (l *loader) reloadOnHangup(ctx context.Context, c *console, b *bridge.Bridge, log *slog.Logger) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangups:
+		}
+		s, restart, err := l.reload(c.environ)
+		if err != nil {
+			log.Error("the configuration is wrong, what is in force stays", "error", err)
+			continue
+		}
+		b.SetRoutes(s.routeTable())
+		log.Info("routes read again", "routes", len(s.routes))
+		if len(restart) > 0 {
+			log.Warn("other settings have changed and need a restart", "keys", restart)
+		}
+	}
 }
 
 // ready loads the settings and makes the logger. Warnings go to the log.

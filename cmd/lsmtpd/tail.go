@@ -27,7 +27,7 @@ or until --count. What was printed is accepted, and gone from the queue.`,
 			if err != nil {
 				return err
 			}
-			if err := errors.Join(s.validateBroker()...); err != nil {
+			if err := errors.Join(append(s.validateBroker(), missing("broker.address", s.broker.address != "", "mail"))...); err != nil {
 				return usageError{err}
 			}
 			if count < 0 {

@@ -1,0 +1,86 @@
+package bridge_test
+
+import (
+	"bytes"
+	"testing"
+
+	"lsmtpd/bridge"
+	"lsmtpd/bridge/route"
+	"lsmtpd/bridge/spool"
+)
+
+// table is two routes, the second with a threshold of its own.
+func table(t *testing.T) *route.Table {
+	t.Helper()
+	var routes []route.Route
+	for _, r := range []struct {
+		match, address, subject string
+		threshold               int64
+	}{{"invoices@example.com", address, "invoice", route.DefaultThreshold}, {"*@example.org", "other", "", 5}} {
+		p, err := route.ParsePattern(r.match)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := route.ParseTemplate(r.address, route.MaxAddress)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := route.ParseTemplate(r.subject, route.MaxAddress)
+		if err != nil {
+			t.Fatal(err)
+		}
+		routes = append(routes, route.Route{Match: []route.Pattern{p}, Address: a, Subject: s, OffloadThreshold: r.threshold})
+	}
+	return route.NewTable(routes, "", "mx.example.com")
+}
+
+func TestRoutes(t *testing.T) {
+	for name, c := range map[string]struct {
+		protocol string
+		spool    bool
+		second   string // the reply to the second recipient, whose destination is another
+	}{
+		"smtp":            {protocol: "ESMTP", second: "452 4.5.3"},
+		"smtp with spool": {protocol: "ESMTP", spool: true, second: "250"},
+		"lmtp":            {protocol: "LMTP", second: "250"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBed(t, options{bridge: func(cfg *bridge.Config) {
+				cfg.Routes = table(t)
+				if c.spool {
+					cfg.Spool = newSpool(t, spool.Config{})
+				}
+			}})
+			s := b.NewSession(t.Context(), bridge.Peer{Protocol: c.protocol})
+			if err := s.Mail("a@example.org", nil); err != nil {
+				t.Fatal(err)
+			}
+			rcpts := 0
+			for _, r := range []struct{ to, want string }{
+				{"nobody@example.com", "550 5.1.1"}, {"Invoices@example.com", "250"}, {"in@example.org", c.second}, {"postmaster", "250"},
+			} {
+				got := replyText(t, s.Rcpt(r.to, nil))
+				if got != r.want {
+					t.Errorf("RCPT TO:<%s>: %s, want %s", r.to, got, r.want)
+				}
+				if got == "250" {
+					rcpts++
+				}
+			}
+			_, errs := s.Deliver(t.Context(), bytes.NewReader(letter(10)))
+			for _, err := range errs {
+				if got := replyText(t, err); got != "250" {
+					t.Errorf("%s, want 250", got)
+				}
+			}
+			first, second := b.published(), len(b.broker.Messages("other"))
+			if len(errs) != rcpts || len(first) != 1 || len(first[0].Envelope.RcptTo) != 2 || (second == 1) != (c.second == "250") {
+				t.Errorf("%d replies for %d recipients, %d messages to the first address, %d to the second", len(errs), rcpts, len(first), second)
+			}
+			// The smaller of the thresholds holds for both.
+			if got := len(b.objects()) > 0; got != (c.second == "250") {
+				t.Errorf("objects %v", b.objects())
+			}
+		})
+	}
+}
