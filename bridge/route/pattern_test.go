@@ -66,6 +66,7 @@ func TestPatternMatches(t *testing.T) {
 		{"expression of lines", `/(?m)^in@example$/`, []string{"in@example"}, []string{"in@example.com"}},
 		{"expression in upper case", `/IN-[A-Z]@EXAMPLE\.COM/`, []string{"in-x@example.com"}, []string{"in-7@example.com"}},
 		{"expression of A-labels", `/.*@xn--bcher-kva\.example/`, []string{"in@bücher.example", "a@b@xn--bcher-kva.example"}, []string{"in@bucher.example"}},
+		{"expression whose @ is in a class", `/in[^a-z]example/`, []string{"in@example"}, []string{"inaexample"}},
 		{"expression with a slash", `/a\/b@example\.com/`, []string{"a/b@example.com"}, []string{"a@example.com"}},
 		{"expression with a class", `/[^x]+@[a-z.]+/`, []string{"in@example.com"}, []string{"x@example.com", "X@example.com"}},
 		{"IPv6 literal", "[IPv6:2001:DB8::1]", []string{"in@[IPv6:2001:db8::1]"}, []string{"in@[IPv6:2001:db8::2]"}},
