@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
+	"lsmtpd/bridge/failpoint"
 	"lsmtpd/bridge/publish"
 	"lsmtpd/bridge/route"
 	"lsmtpd/schema"
@@ -144,6 +145,7 @@ func (t *transaction) deleteAll(ctx context.Context) (left []string) {
 				defer mu.Unlock()
 				left = append(left, key)
 			}
+			failpoint.Hit("undo.deleted")
 			return nil
 		})
 	}

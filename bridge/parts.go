@@ -9,6 +9,7 @@ import (
 	"io"
 	"sync"
 
+	"lsmtpd/bridge/failpoint"
 	"lsmtpd/extract"
 	"lsmtpd/schema"
 )
@@ -109,6 +110,7 @@ func (t *transaction) put(ctx context.Context, name string, r io.Reader) (*schem
 		}
 		return nil, fmt.Errorf("%w: %w", errStore, err)
 	}
+	failpoint.Hit("upload.complete")
 	t.bridge.metrics.uploads.WithLabelValues("complete").Inc()
 	t.bridge.metrics.uploadOctets.Add(float64(o.Size))
 	return &schema.Stored{URL: o.URL, Key: o.Key, Bucket: optional(o.Bucket), ETag: optional(o.ETag), VersionID: optional(o.VersionID)}, nil

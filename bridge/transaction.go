@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"lsmtpd/bridge/failpoint"
 	"lsmtpd/bridge/publish"
 	"lsmtpd/extract"
 	"lsmtpd/objectstore"
@@ -87,6 +88,7 @@ func (t *transaction) run(ctx context.Context, s *Session, deliveries []*deliver
 	}()
 	email, err := t.receive(ctx)
 	if err == nil {
+		failpoint.Hit("data.ended")
 		t.publish(ctx, s, email, deliveries)
 	}
 	for _, d := range deliveries {

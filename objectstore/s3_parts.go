@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"github.com/minio/minio-go/v7"
+
+	"lsmtpd/bridge/failpoint"
 )
 
 const (
@@ -151,6 +153,7 @@ func (u *upload) start(ctx context.Context, fail context.CancelCauseFunc, number
 	u.mu.Unlock()
 	u.sending.Go(func() {
 		part, err := u.store.sendPart(ctx, u.name, u.id, number, b)
+		failpoint.Hit("upload.part")
 		b.release()
 		<-u.slots
 		if err != nil {

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"lsmtpd/bridge/failpoint"
 )
 
 const (
@@ -282,7 +284,13 @@ func (c *conn) flush() error {
 		c.writeDeadline = deadline
 		_ = c.rw.SetWriteDeadline(deadline) // fails only on a closed connection, as the write will
 	}
+	if len(c.promises) > 0 {
+		failpoint.Hit("reply.before")
+	}
 	if _, c.broken = c.rw.Write(c.out); c.broken == nil {
+		if len(c.promises) > 0 {
+			failpoint.Hit("reply.after")
+		}
 		c.promises = c.promises[:0]
 	}
 	if c.out = c.out[:0]; cap(c.out) > smallReplies {
