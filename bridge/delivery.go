@@ -69,6 +69,9 @@ func (t *transaction) publish(ctx context.Context, s *Session, email *schema.Ema
 	}
 	t.deliver(settle, ctx.Done(), messages[0], list[0])
 	wg.Wait()
+	if !s.answersEach() {
+		t.setAside(list, messages)
+	}
 	t.bridge.metrics.settle.Observe(time.Since(t.source.ended).Seconds())
 }
 

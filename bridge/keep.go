@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"lsmtpd/bridge/publish"
@@ -90,6 +91,27 @@ func (t *transaction) deliver(ctx context.Context, abandon <-chan struct{}, m *s
 		doubt := d.mayBeHeld
 		t.send(ctx, abandon, m, d)
 		d.mayBeHeld = d.err != nil && (d.mayBeHeld || doubt)
+	}
+}
+
+// setAside keeps a delivery that was refused for good among those set aside, where another of the transaction was
+// accepted or spooled: there is one reply for all, and a client that sent it all again would send that one twice.
+func (t *transaction) setAside(list []*delivery, messages []*schema.Message) {
+	if t.bridge.cfg.Spool == nil || !slices.ContainsFunc(list, func(d *delivery) bool { return d.err == nil }) {
+		return
+	}
+	for i, d := range list {
+		var e *publish.Error
+		if !errors.As(d.err, &e) || e.Outcome != publish.RefusedForGood {
+			continue
+		}
+		if err := t.bridge.cfg.Spool.AddFailed(d.record(messages[i]), d.err); err != nil {
+			t.bridge.log.Error("a refused delivery could not be set aside", "transaction", t.id, "delivery", d.id, "error", err)
+			continue
+		}
+		t.bridge.log.Error("delivery refused for good and set aside, others of its transaction were not", "transaction", t.id, "delivery", d.id, "address", d.destination.Address, "error", d.err, "remedy", remedy(d.err))
+		t.bridge.metrics.setAside.Inc()
+		d.err, d.spooled, d.mayBeHeld = nil, true, false
 	}
 }
 

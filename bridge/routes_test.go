@@ -2,6 +2,7 @@ package bridge_test
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 
 	"lsmtpd/bridge"
@@ -80,6 +81,38 @@ func TestRoutes(t *testing.T) {
 			// The smaller of the thresholds holds for both.
 			if got := len(b.objects()) > 0; got != (c.second == "250") {
 				t.Errorf("objects %v", b.objects())
+			}
+		})
+	}
+}
+
+// TestRefusedBesideAccepted: one reply stands for two deliveries, of which the broker refuses one for good.
+func TestRefusedBesideAccepted(t *testing.T) {
+	for name, c := range map[string]struct {
+		protocol string
+		want     [2]string
+		failed   int64
+	}{
+		"smtp": {protocol: "ESMTP", want: [2]string{"250", "250"}, failed: 1},
+		"lmtp": {protocol: "LMTP", want: [2]string{"250", "451 4.3.5"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sp := newSpool(t, spool.Config{})
+			b := newBed(t, options{bridge: func(cfg *bridge.Config) { cfg.Routes, cfg.Spool = table(t), sp }})
+			eventually(t, "both links are attached", func() bool { return b.publisher.Health(address) == nil && b.publisher.Health("other") == nil })
+			b.broker.Script("other").Delivery(1).IsRejected("amqp:not-allowed", "")
+			s := b.NewSession(t.Context(), bridge.Peer{Protocol: c.protocol})
+			if err := errors.Join(s.Mail("a@example.org", nil), s.Rcpt("invoices@example.com", nil), s.Rcpt("in@example.org", nil)); err != nil {
+				t.Fatal(err)
+			}
+			_, errs := s.Deliver(t.Context(), bytes.NewReader(letter(10)))
+			for i, want := range c.want {
+				if got := replyText(t, errs[i]); got != want {
+					t.Errorf("recipient %d: %s, want %s", i+1, got, want)
+				}
+			}
+			if st := sp.Stats(); st.Failed != c.failed || st.Waiting != 0 || len(b.objects()) == 0 {
+				t.Errorf("%+v, objects %v; want %d set aside, and the objects", st, b.objects(), c.failed)
 			}
 		})
 	}

@@ -93,8 +93,11 @@ func (s *Session) Rcpt(to string, o *smtp.RcptOptions) error {
 // mayDivide reports whether the transaction may have several destinations: where there is one reply for all, a spool
 // has to keep the deliveries that fail while others do not.
 func (s *Session) mayDivide() bool {
-	return s.bridge.cfg.Spool != nil || strings.HasPrefix(s.envelope.Protocol, "LMTP")
+	return s.bridge.cfg.Spool != nil || s.answersEach()
 }
+
+// answersEach reports whether each recipient gets a reply of its own (RFC 2033 §4.2).
+func (s *Session) answersEach() bool { return strings.HasPrefix(s.envelope.Protocol, "LMTP") }
 
 // offloadThreshold is the smallest that a recipient's route asks for.
 func (s *Session) offloadThreshold() int64 {

@@ -44,6 +44,7 @@ func (s *Spool) add(m Message, dir, reason string) error {
 	if dir == newDir {
 		s.queue.push(w.item(), m.Delivery.Address)
 	} else {
+		s.shrink(0, 1) // it does not wait
 		s.noteFailed(w.octets)
 	}
 	return nil
