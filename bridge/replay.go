@@ -56,6 +56,7 @@ func (b *Bridge) replay(ctx context.Context, e *spool.Entry) {
 	_ = errors.As(err, &failure)
 	switch {
 	case err == nil:
+		failpoint.Hit("replay.settled")
 		b.metrics.replayed.Inc()
 		b.log.Info("replayed", "transaction", e.TransactionID, "delivery", e.ID, "address", e.Deliveries[0].Address)
 		e.Remove()

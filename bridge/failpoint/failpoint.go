@@ -17,5 +17,5 @@ var Names = []string{
 	"intent.refused.synced", "undo.deleted", "intent.dropped",
 	"reply.before", "reply.after",
 	"replay.begun", "replay.extracted", "replay.prepared", "replay.raw.removed",
-	"replay.fitted", "replay.sent.synced", "replay.transfer.begun", "replay.settled", "replay.removed",
+	"replay.fitted", "replay.sent.synced", "replay.settled", "replay.removed",
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/Azure/go-amqp"
+
+	"lsmtpd/bridge/failpoint"
 )
 
 // watchdogGrace is how long a send may take to return once its delivery is
@@ -97,7 +99,11 @@ func (l *link) send(ctx context.Context, abandon <-chan struct{}, msg *amqp.Mess
 		<-l.slots
 		return err
 	}
+	failpoint.Hit("transfer.begun")
 	state, err := receipt.Wait(ctx)
+	if err == nil {
+		failpoint.Hit("transfer.settled")
+	}
 	switch {
 	case err == nil:
 		<-l.slots
