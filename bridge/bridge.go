@@ -42,7 +42,7 @@ type Config struct {
 	Spool         *spool.Spool
 	SpoolAlways   bool          // every message goes to the spool as it arrives, and is read and published from there
 	SpoolMaxTries int           // failed ones after which a record is set aside; 0 for no limit
-	SpoolAfter    time.Duration // how long a delivery waits for the broker before it is spooled; 0 for 5 s
+	SpoolAfter    time.Duration // how long a delivery waits for a link and credit before it is spooled; 0 for 5 s
 }
 
 // publisher is what the transaction needs of publish.Publisher.
@@ -57,15 +57,16 @@ type publisher interface {
 
 // Bridge makes sessions. It is safe for concurrent use.
 type Bridge struct {
-	cfg       Config
-	publisher publisher
-	store     objectstore.Store
-	health    *storeHealth
-	memory    *memory
-	metrics   *metrics
-	routes    atomic.Pointer[route.Table]
-	left      []spool.Intent // by the last owner of the spool
-	log       *slog.Logger
+	cfg        Config
+	publisher  publisher
+	store      objectstore.Store
+	health     *storeHealth
+	memory     *memory
+	metrics    *metrics
+	routes     atomic.Pointer[route.Table]
+	left       []spool.Intent // by the last owner of the spool
+	unresolved *unresolved
+	log        *slog.Logger
 }
 
 // CheckConfig reports settings that do not go together, by the names of the configuration.
@@ -97,6 +98,7 @@ func New(cfg Config, p *publish.Publisher, store objectstore.Store, reg promethe
 	if cfg.Spool != nil {
 		b.left = cfg.Spool.Orphans()
 	}
+	b.unresolved = newUnresolved(b.left)
 	return b, nil
 }
 
@@ -126,6 +128,14 @@ func (b *Bridge) Run(ctx context.Context) {
 	wg.Go(func() { b.resolve(ctx) })
 	b.health.run(ctx)
 	wg.Wait()
+}
+
+// SpoolHealth returns why the spool cannot take a message at the moment, or nil, also where there is no spool.
+func (b *Bridge) SpoolHealth() error {
+	if b.cfg.Spool == nil {
+		return nil
+	}
+	return b.cfg.Spool.Room(0)
 }
 
 // StoreHealth returns why the store cannot take objects at the moment, or nil.

@@ -65,9 +65,9 @@ func (t *transaction) publish(ctx context.Context, s *Session, email *schema.Ema
 	t.handedOver = true
 	var wg sync.WaitGroup
 	for i, d := range list[1:] {
-		wg.Go(func() { t.deliver(settle, ctx.Done(), messages[i+1], d) })
+		wg.Go(func() { t.deliver(settle, ctx, messages[i+1], d) })
 	}
-	t.deliver(settle, ctx.Done(), messages[0], list[0])
+	t.deliver(settle, ctx, messages[0], list[0])
 	wg.Wait()
 	if !s.answersEach() {
 		t.setAside(list, messages)

@@ -70,26 +70,27 @@ func (t *transaction) intended(list []*delivery) {
 }
 
 // deliver publishes a delivery, or keeps it in the spool where the broker cannot settle it in time. Without a spool,
-// and where the spool cannot take it, the broker has all the time there is.
-func (t *transaction) deliver(ctx context.Context, abandon <-chan struct{}, m *schema.Message, d *delivery) {
+// and where the spool cannot take it, the broker has all the time there is. So it has once a transfer was begun: a slow
+// broker would get a second copy of everything that is sent again too soon.
+func (t *transaction) deliver(ctx, client context.Context, m *schema.Message, d *delivery) {
 	defer func() { d.body = nil }()
 	if t.bridge.cfg.Spool == nil || t.bridge.cfg.Spool.Room(int64(len(d.body))) != nil {
-		t.send(ctx, abandon, m, d)
+		t.send(ctx, client.Done(), m, d)
 		return
 	}
-	soon, cancel := context.WithTimeout(ctx, t.bridge.cfg.SpoolAfter)
-	defer cancel()
 	if err := t.bridge.publisher.Health(d.destination.Address); err != nil {
 		d.err = &publish.Error{Outcome: publish.NeverSent, Err: fmt.Errorf("no link: %w", err)}
 	} else {
-		t.send(soon, abandon, m, d)
+		soon, cancel := context.WithTimeout(client, t.bridge.cfg.SpoolAfter)
+		t.send(ctx, soon.Done(), m, d)
+		cancel()
 	}
-	if !spoolable(d.err) || isOver(abandon) && !d.mayBeHeld {
+	if !spoolable(d.err) || client.Err() != nil && !d.mayBeHeld {
 		return
 	}
 	if err := t.keep(m, d); err != nil && ctx.Err() == nil {
 		doubt := d.mayBeHeld
-		t.send(ctx, abandon, m, d)
+		t.send(ctx, client.Done(), m, d)
 		d.mayBeHeld = d.err != nil && (d.mayBeHeld || doubt)
 	}
 }
@@ -145,16 +146,6 @@ func (d *delivery) record(m *schema.Message) spool.Message {
 // kept is what the spool has to know of the delivery.
 func (d *delivery) kept(rcpts []schema.Address) spool.Delivery {
 	return spool.Delivery{ID: d.id, Address: d.destination.Address, Subject: d.destination.Subject, GroupID: d.destination.GroupID, RcptTo: rcpts}
-}
-
-// isOver reports whether c is closed.
-func isOver(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
 }
 
 // spoolTakes reports whether the spool can take a message now.

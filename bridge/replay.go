@@ -15,6 +15,7 @@ import (
 	"lsmtpd/bridge/failpoint"
 	"lsmtpd/bridge/publish"
 	"lsmtpd/bridge/spool"
+	"lsmtpd/objectstore"
 	"lsmtpd/schema"
 )
 
@@ -35,6 +36,7 @@ func (b *Bridge) replayAll(ctx context.Context) {
 		return
 	}
 	var wg sync.WaitGroup
+	wg.Go(func() { b.watchRequests(ctx) })
 	for range replayWorkers {
 		wg.Go(func() {
 			for e := b.cfg.Spool.Take(ctx); e != nil; e = b.cfg.Spool.Take(ctx) {
@@ -62,7 +64,7 @@ func (b *Bridge) replay(ctx context.Context, e *spool.Entry) {
 		e.Remove()
 	case ctx.Err() != nil:
 		e.Again()
-	case errors.Is(err, errNoStore), errors.Is(err, errStore), errors.Is(err, errMemory):
+	case errors.Is(err, errNoStore), errors.Is(err, errStore), errors.Is(err, errMemory), errors.Is(err, errUnresolved):
 		e.Pause(replayPause)
 		e.Again()
 	case errors.Is(err, errNoBroker), failure != nil && failure.Outcome == publish.NeverSent:
@@ -86,6 +88,9 @@ func (b *Bridge) tryReplay(ctx context.Context, e *spool.Entry) (err error) {
 			err = fmt.Errorf("%w: %v\n%s", errPoison, p, debug.Stack())
 		}
 	}()
+	if b.unresolved.has(e.ID) {
+		return errUnresolved
+	}
 	if e.Kind == spool.Raw {
 		return b.tryRaw(ctx, e)
 	}
@@ -148,7 +153,7 @@ func (b *Bridge) reopen(ctx context.Context, e *spool.Entry) (*transaction, *sch
 // refit fits the message of a record to the link. What that moves to the store is noted in the record before anything
 // is sent, so that every later try refers to the same objects.
 func (t *transaction) refit(ctx context.Context, e *spool.Entry, m *schema.Message) ([]byte, error) {
-	if err := t.sweep(ctx, m); err != nil {
+	if err := t.discardRefit(ctx, m); err != nil {
 		return nil, err
 	}
 	body, err := t.fit(ctx, m, t.bridge.linkLimit(e.Deliveries[0].Address))
@@ -166,8 +171,8 @@ func (t *transaction) refit(ctx context.Context, e *spool.Entry, m *schema.Messa
 	return body, err
 }
 
-// sweep deletes what an earlier try moved to the store and did not come to note in the record.
-func (t *transaction) sweep(ctx context.Context, m *schema.Message) error {
+// discardRefit deletes what an earlier try moved to the store and did not come to note in the record.
+func (t *transaction) discardRefit(ctx context.Context, m *schema.Message) error {
 	i, lives := t.bridge.cfg.Spool.Intent(t.id)
 	if !lives {
 		return nil
@@ -176,28 +181,17 @@ func (t *transaction) sweep(ctx context.Context, m *schema.Message) error {
 		if refersTo(m, key) {
 			continue
 		}
-		if err := t.bridge.discard(ctx, key); err != nil {
+		if err := objectstore.Discard(ctx, t.bridge.store, key); err != nil {
 			return fmt.Errorf("%w: %w", errStore, err)
 		}
 	}
 	return t.bridge.cfg.Spool.Drop(t.id)
 }
 
-// discard removes an object, and the uploads that were to become it.
-func (b *Bridge) discard(ctx context.Context, key string) error {
-	left, err := b.store.Abandoned(ctx, key)
-	for _, l := range left {
-		if l.Key == key {
-			err = errors.Join(err, b.store.Abort(ctx, l))
-		}
-	}
-	return errors.Join(err, b.store.Delete(ctx, key))
-}
-
 // refersTo reports whether a blob of the message is the object that was put under key.
 func refersTo(m *schema.Message, key string) bool {
 	for _, blob := range m.Blobs {
-		if blob.Stored != nil && strings.HasSuffix("/"+blob.Stored.Key, "/"+key) {
+		if blob.Stored != nil && ownKey(blob.Stored) == key {
 			return true
 		}
 	}

@@ -3,9 +3,11 @@ package bridge
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"lsmtpd/bridge/spool"
+	"lsmtpd/objectstore"
 )
 
 const (
@@ -16,6 +18,37 @@ const (
 	resolveTimeout = 30 * time.Second
 	resolveMost    = time.Minute // between attempts
 )
+
+// errUnresolved reports a record under whose id something is still being deleted: its objects would be deleted as well.
+var errUnresolved = errors.New("what the last owner of the spool left under this id is still being deleted")
+
+// unresolved is the ids whose objects are being deleted, because no message can refer to them.
+type unresolved struct {
+	mu  sync.Mutex
+	ids map[string]bool
+}
+
+func newUnresolved(left []spool.Intent) *unresolved {
+	u := &unresolved{ids: map[string]bool{}}
+	for _, i := range left {
+		if i.State != spool.Publishing {
+			u.ids[i.ID] = true
+		}
+	}
+	return u
+}
+
+func (u *unresolved) has(id string) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.ids[id]
+}
+
+func (u *unresolved) done(id string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.ids, id)
+}
 
 // resolve ends the intents that the last owner of the spool left behind: what was never published is deleted, until
 // the store has confirmed it; what may have been is reported and stays. Intents of records in the spool are the
@@ -56,6 +89,7 @@ func (b *Bridge) deleteTwice(ctx context.Context, list []spool.Intent) (left []s
 	for _, i := range list {
 		if !failed[i.ID] {
 			b.cfg.Spool.Done(i.ID)
+			b.unresolved.done(i.ID)
 		}
 	}
 	if n := len(list) - len(left); n > 0 && ctx.Err() == nil {
@@ -80,7 +114,7 @@ func (b *Bridge) deleteKeys(ctx context.Context, keys []string) error {
 	defer cancel()
 	var errs []error
 	for _, key := range keys {
-		errs = append(errs, b.discard(ctx, key))
+		errs = append(errs, objectstore.Discard(ctx, b.store, key))
 	}
 	return errors.Join(errs...)
 }

@@ -20,12 +20,13 @@ import (
 
 // Readiness is what /readyz answers. The reasons are empty where a component is well.
 type Readiness struct {
-	// Ready is true when mail can be taken: the broker can settle it.
+	// Ready is true when mail can be taken: the broker can settle it, or the spool can keep it.
 	Ready bool `json:"ready"`
-	// Broker and Store say why a component cannot do its work. With the store
+	// Broker, Store and Spool say why a component cannot do its work. With the store
 	// alone down, mail without large parts still flows.
 	Broker string `json:"broker,omitempty"`
 	Store  string `json:"store,omitempty"`
+	Spool  string `json:"spool,omitempty"`
 }
 
 const (

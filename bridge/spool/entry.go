@@ -123,8 +123,8 @@ func (s *Spool) aside(i item, address string, reason error) {
 	}
 	s.mu.Lock()
 	s.held.waiting--
-	s.held.failed++
-	s.held.failedSize += i.size
+	s.held.bytes -= i.size
+	s.held.setAside(name, i.size)
 	s.mu.Unlock()
 	s.queue.gone(address)
 }
@@ -213,18 +213,4 @@ func (e *Entry) Rewrite(m Message) (placed bool, err error) {
 		return true, fmt.Errorf("spool: rewrite %s: %w", e.ID, err)
 	}
 	return true, nil
-}
-
-// Orphans are the intents that the last owner left behind and that no record will see to.
-func (s *Spool) Orphans() []Intent { return s.orphans }
-
-// Intents are the live intents.
-func (s *Spool) Intents() []Intent {
-	s.journal.mu.Lock()
-	defer s.journal.mu.Unlock()
-	list := make([]Intent, 0, len(s.journal.live))
-	for _, i := range s.journal.live {
-		list = append(list, Intent{ID: i.ID, State: i.State, Keys: append([]string(nil), i.Keys...)})
-	}
-	return list
 }

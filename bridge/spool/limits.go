@@ -21,11 +21,12 @@ func (s *Spool) Room(octets int64) error {
 
 // fits compares with the limits. The lock is held.
 func (s *Spool) fits(octets, messages int64) error {
+	holds, held := s.held.waiting+int64(len(s.held.aside)), s.held.bytes+s.held.asideBytes
 	switch {
-	case s.cfg.MaxBytes > 0 && s.held.bytes+octets > s.cfg.MaxBytes:
-		return fmt.Errorf("%w: it holds %d octets of spool.max_bytes, %d", ErrFull, s.held.bytes, s.cfg.MaxBytes)
-	case s.cfg.MaxMessages > 0 && s.held.waiting+s.held.failed+messages > s.cfg.MaxMessages:
-		return fmt.Errorf("%w: it holds %d messages of spool.max_messages, %d", ErrFull, s.held.waiting+s.held.failed, s.cfg.MaxMessages)
+	case s.cfg.MaxBytes > 0 && held+octets > s.cfg.MaxBytes:
+		return fmt.Errorf("%w: it holds %d octets of spool.max_bytes, %d", ErrFull, held, s.cfg.MaxBytes)
+	case s.cfg.MaxMessages > 0 && holds+messages > s.cfg.MaxMessages:
+		return fmt.Errorf("%w: it holds %d messages of spool.max_messages, %d", ErrFull, holds, s.cfg.MaxMessages)
 	case s.cfg.MinFreeBytes > 0:
 		if free, ok := freeBytes(s.cfg.Dir); ok && free < s.cfg.MinFreeBytes+octets {
 			return fmt.Errorf("%w: the disk has %d octets free, spool.min_free_bytes is %d", ErrFull, free, s.cfg.MinFreeBytes)

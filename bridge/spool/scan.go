@@ -14,10 +14,11 @@ import (
 // scan reads what waits in new, sets aside what is damaged, and counts what was set aside before. Where a raw record
 // was about to give way to its prepared ones, it wins: none of those has been sent.
 func (s *Spool) scan() error {
-	if err := s.eachFile(failedDir, func(_ string, info fs.FileInfo) error {
-		s.held.failed++
-		s.held.bytes += info.Size()
-		s.held.failedSize += info.Size()
+	if err := s.eachFile(retryDir, func(name string, _ fs.FileInfo) error { return s.move(name, retryDir, newDir) }); err != nil {
+		return err
+	}
+	if err := s.eachFile(failedDir, func(name string, info fs.FileInfo) error {
+		s.held.setAside(name, info.Size())
 		return nil
 	}); err != nil {
 		return err
@@ -98,17 +99,10 @@ func (s *Spool) setAside(name string, size int64, reason error) error {
 	if err := s.move(name, newDir, failedDir); err != nil {
 		return err
 	}
-	s.held.bytes += size
-	s.noteFailed(size)
-	return nil
-}
-
-// noteFailed counts a record that was set aside.
-func (s *Spool) noteFailed(size int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.held.failed++
-	s.held.failedSize += size
+	s.held.setAside(name, size)
+	return nil
 }
 
 // eachFile calls f for every file of a directory of the spool, a thousand at a time.
@@ -139,47 +133,6 @@ func (s *Spool) eachFile(dir string, f func(name string, info fs.FileInfo) error
 			return err
 		}
 	}
-}
-
-// Requests carries out what an operator asked for beside the running owner: records in retry go back to new, and those
-// in removed are handed to remove, which says whether they may go. It returns the first error.
-func (s *Spool) Requests(remove func(*Record) error) error {
-	err := s.eachFile(retryDir, func(name string, info fs.FileInfo) error {
-		s.mu.Lock()
-		s.held.waiting++
-		s.held.bytes += info.Size()
-		s.mu.Unlock()
-		if err := s.move(name, retryDir, newDir); err != nil {
-			return err
-		}
-		r, err := openRecord(filepath.Join(s.cfg.Dir, newDir, name))
-		if errors.Is(err, ErrDamaged) {
-			s.shrink(info.Size(), 1)
-			return s.setAside(name, info.Size(), err)
-		}
-		if err != nil {
-			return err
-		}
-		address := ""
-		if r.Kind == Prepared {
-			address = r.Deliveries[0].Address
-		}
-		s.queue.push(item{id: uuid.MustParse(r.ID), raw: r.Kind == Raw, size: info.Size()}, address)
-		return r.Close()
-	})
-	if err != nil {
-		return err
-	}
-	return s.eachFile(removedDir, func(name string, _ fs.FileInfo) error {
-		r, err := openRecord(filepath.Join(s.cfg.Dir, removedDir, name))
-		if err == nil {
-			err = errors.Join(remove(r), r.Close())
-		}
-		if err != nil && !errors.Is(err, ErrDamaged) {
-			return err
-		}
-		return s.disk.remove(filepath.Join(s.cfg.Dir, removedDir, name))
-	})
 }
 
 // timeOut is how long a record that has failed n times waits.

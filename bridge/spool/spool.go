@@ -1,12 +1,14 @@
 package spool
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -53,8 +55,23 @@ type Spool struct {
 
 // holdings is how much is in the spool.
 type holdings struct {
-	waiting, failed   int64 // records
-	bytes, failedSize int64 // of new and failed together; of failed
+	waiting, bytes int64            // records that wait or are being written, and their octets
+	aside          map[string]int64 // octets of those set aside, by the names of their files
+	asideBytes     int64
+}
+
+// setAside counts a record that no longer waits, or never did, and is kept.
+func (h *holdings) setAside(name string, octets int64) {
+	h.aside[name] = octets
+	h.asideBytes += octets
+}
+
+// takeBack counts a record that is set aside no more; false where it was not.
+func (h *holdings) takeBack(name string) (octets int64, ok bool) {
+	octets, ok = h.aside[name]
+	delete(h.aside, name)
+	h.asideBytes -= octets
+	return octets, ok
 }
 
 // Open takes hold of a spool directory, which it makes where it is missing, and reads what is in it: records wait for
@@ -64,7 +81,7 @@ type holdings struct {
 func Open(cfg Config) (*Spool, error) { return open(cfg, realDisk{}) }
 
 func open(cfg Config, d disk) (_ *Spool, err error) {
-	s := &Spool{cfg: cfg, disk: d, dirs: map[string]*sharedSync{}}
+	s := &Spool{cfg: cfg, disk: d, dirs: map[string]*sharedSync{}, held: holdings{aside: map[string]int64{}}}
 	s.queue.init()
 	fail := func(err error) error { return fmt.Errorf("spool directory %s: %w", cfg.Dir, err) }
 	if err := makeDirs(d, cfg.Dir); err != nil {
@@ -73,13 +90,8 @@ func open(cfg Config, d disk) (_ *Spool, err error) {
 	for _, name := range []string{tmpDir, newDir, failedDir, retryDir, removedDir} {
 		s.dirs[name] = &sharedSync{sync: func() error { return d.syncDir(filepath.Join(cfg.Dir, name)) }}
 	}
-	s.lock = flock.New(filepath.Join(cfg.Dir, "lock"), flock.SetPermissions(fileMode))
-	locked, err := s.lock.TryLock()
-	if err != nil {
+	if s.lock, err = takeLock(cfg.Dir); err != nil {
 		return nil, fail(err)
-	}
-	if !locked {
-		return nil, fail(ErrInUse)
 	}
 	defer func() {
 		if err != nil {
@@ -101,6 +113,24 @@ func open(cfg Config, d disk) (_ *Spool, err error) {
 	return s, nil
 }
 
+// lockPatience is how long Open waits for the lock: who looks at the directory holds it for a moment.
+const lockPatience = time.Second
+
+func takeLock(dir string) (*flock.Flock, error) {
+	l := flock.New(filepath.Join(dir, "lock"), flock.SetPermissions(fileMode))
+	ctx, cancel := context.WithTimeout(context.Background(), lockPatience)
+	defer cancel()
+	const again = 20 * time.Millisecond
+	locked, err := l.TryLockContext(ctx, again)
+	if err != nil && ctx.Err() == nil {
+		return nil, err
+	}
+	if !locked {
+		return nil, ErrInUse
+	}
+	return l, nil
+}
+
 // makeDirs makes the directory of a spool and those below it, and makes them durable.
 func makeDirs(d disk, dir string) error {
 	for _, name := range []string{tmpDir, newDir, failedDir, retryDir, removedDir} {
@@ -113,22 +143,32 @@ func makeDirs(d disk, dir string) error {
 
 // checkVersion refuses a directory of a newer version, and marks a new one.
 func (s *Spool) checkVersion() error {
-	name := filepath.Join(s.cfg.Dir, "version")
-	text, err := os.ReadFile(name)
+	n, err := readVersion(s.cfg.Dir)
+	if err == nil && n == 0 {
+		return os.WriteFile(filepath.Join(s.cfg.Dir, versionName), []byte(strconv.Itoa(version)+"\n"), fileMode)
+	}
+	return err
+}
+
+const versionName = "version"
+
+// readVersion is the version of a directory, 0 where it has none yet. It is an error where this program cannot read it.
+func readVersion(dir string) (int, error) {
+	text, err := os.ReadFile(filepath.Join(dir, versionName))
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(text) == 0 {
-		return os.WriteFile(name, []byte(strconv.Itoa(version)+"\n"), fileMode)
+		return 0, nil
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
 	n, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	if err != nil || n < 1 {
-		return fmt.Errorf("its file %q says %.20q; want the version of a spool, a number", "version", text)
+		return 0, fmt.Errorf("its file %q says %.20q; want the version of a spool, a number", versionName, text)
 	}
 	if n > version {
-		return fmt.Errorf("it is of version %d, this program knows up to %d; want a newer lsmtpd", n, version)
+		return 0, fmt.Errorf("it is of version %d, this program knows up to %d; want a newer lsmtpd", n, version)
 	}
-	return nil
+	return n, nil
 }
 
 // clearTmp removes what was being written when the last owner ended: nobody was told that it is safe.
@@ -159,7 +199,7 @@ type Stats struct {
 // Stats counts.
 func (s *Spool) Stats() Stats {
 	s.mu.Lock()
-	st := Stats{Waiting: s.held.waiting, Failed: s.held.failed, Bytes: s.held.bytes - s.held.failedSize, FailedBytes: s.held.failedSize}
+	st := Stats{Waiting: s.held.waiting, Failed: int64(len(s.held.aside)), Bytes: s.held.bytes, FailedBytes: s.held.asideBytes}
 	s.mu.Unlock()
 	st.Oldest = s.queue.oldest()
 	s.journal.mu.Lock()
@@ -193,5 +233,24 @@ func (s *Spool) Done(id string) {
 	_ = s.journal.note(Intent{ID: id, State: dropped}, false) // not waited for: no error
 }
 
+// Doubt notes, durably, objects that a message may refer to of which nothing more is known here.
+func (s *Spool) Doubt(id string, keys []string) error {
+	return s.journal.note(Intent{ID: id, State: Publishing, Keys: keys}, true)
+}
+
 // Intent returns the live intent of an id, false where there is none.
 func (s *Spool) Intent(id string) (Intent, bool) { return s.journal.state(id) }
+
+// Orphans are the intents that the last owner left behind and that no record will see to.
+func (s *Spool) Orphans() []Intent { return s.orphans }
+
+// Intents are the live intents.
+func (s *Spool) Intents() []Intent {
+	s.journal.mu.Lock()
+	defer s.journal.mu.Unlock()
+	list := make([]Intent, 0, len(s.journal.live))
+	for _, i := range s.journal.live {
+		list = append(list, Intent{ID: i.ID, State: i.State, Keys: slices.Clone(i.Keys)})
+	}
+	return list
+}

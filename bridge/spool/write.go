@@ -44,8 +44,11 @@ func (s *Spool) add(m Message, dir, reason string) error {
 	if dir == newDir {
 		s.queue.push(w.item(), m.Delivery.Address)
 	} else {
-		s.shrink(0, 1) // it does not wait
-		s.noteFailed(w.octets)
+		s.mu.Lock()
+		s.held.waiting--
+		s.held.bytes -= w.octets
+		s.held.setAside(fileName(w.id, w.kind), w.octets)
+		s.mu.Unlock()
 	}
 	return nil
 }

@@ -45,6 +45,9 @@ parts (exit code 1 when a step fails).`,
 			}
 			fmt.Fprintln(c.out, "the configuration is valid")
 			s.printRoutes(c.out)
+			if !s.spools() {
+				fmt.Fprintln(c.out, "note: there is no spool: mail that the broker cannot take gets 4xx, and a crash may leave objects behind; spool.dir sets one")
+			}
 			if !connect {
 				return nil
 			}
@@ -66,7 +69,7 @@ func (s *settings) check() error {
 	if s.store.url != "" && invalid == nil {
 		_, storeErr = s.openStore() // finds what validate finds, too
 	}
-	return errors.Join(invalid, bridge.CheckConfig(s.bridgeConfig()), publishErr, smtpErr, storeErr)
+	return errors.Join(invalid, bridge.CheckConfig(s.bridgeConfig(nil)), publishErr, smtpErr, storeErr, s.checkSpool())
 }
 
 // report prints the steps of a check as they end.

@@ -228,6 +228,11 @@ func TestRanges(t *testing.T) {
 		{"broker.max_message_bytes", "16383", "16KiB", "1GiB", "1073741825"},
 		{"store.part_bytes", "5242879", "5MiB", "5GiB", "5368709121"},
 		{"store.memory", "5242879", "5MiB", "1TiB", "1099511627777"},
+		{"spool.max_bytes", "-1", "0", "1024TiB", "1025TiB"},
+		{"spool.max_messages", "0", "1", "100000000", "100000001"},
+		{"spool.min_free_bytes", "-1", "0", "1TiB", "1099511627777"},
+		{"spool.max_tries", "-1", "0", "1000000", "1000001"},
+		{"spool.after", "9ms", "10ms", "9m", "9m1ms"},
 		{"shutdown_timeout", "-1ns", "0s", "1h", "1h1ms"},
 	}
 	tested := map[string]bool{}
@@ -253,7 +258,7 @@ func TestRanges(t *testing.T) {
 				continue
 			}
 			wants := []string{": " + tt.name + ": ", "is out of range; want ", " to "}
-			if value == "-1" && strings.HasPrefix(tt.name, "message.") {
+			if value == "-1" && (strings.HasPrefix(tt.name, "message.") || strings.HasSuffix(tt.name, "_bytes")) {
 				wants = []string{tt.name, "is not a size; want octets"}
 			}
 			contains(t, tt.name+"="+value, err.Error(), wants...)

@@ -20,6 +20,7 @@ import (
 	"lsmtpd/bridge/admin"
 	"lsmtpd/bridge/publish"
 	"lsmtpd/bridge/smtpd"
+	"lsmtpd/bridge/spool"
 	"lsmtpd/extract"
 	"lsmtpd/objectstore"
 )
@@ -29,6 +30,7 @@ type instance struct {
 	settings  *settings
 	store     objectstore.Store
 	publisher *publish.Publisher
+	spool     *spool.Spool // nil without one
 	bridge    *bridge.Bridge
 	smtp      *smtpd.Server
 	admin     *admin.Server // nil when off
@@ -64,6 +66,12 @@ func (s *settings) validate() error {
 	}
 	if s.store.partBytes > s.store.memory {
 		errs = append(errs, fmt.Errorf("store.part_bytes: %d octets do not fit into store.memory, %d octets; lower the one or raise the other", s.store.partBytes, s.store.memory))
+	}
+	if s.spool.mode == spoolAlways && s.spool.dir == "" {
+		errs = append(errs, missing("spool.dir", false, "/var/lib/lsmtpd/spool; spool.mode always needs it"))
+	}
+	if s.spool.after > s.broker.settleTimeout {
+		errs = append(errs, fmt.Errorf("spool.after: %s is more than broker.settle_timeout, %s; raise the one or lower the other", s.spool.after, s.broker.settleTimeout))
 	}
 	if (s.store.accessKey == "") != (s.store.secretKey == "") {
 		errs = append(errs, errors.New("store.access_key and store.secret_key: one is set without the other; set both, or none for the standard credential chain"))
@@ -105,11 +113,16 @@ func newInstance(s *settings, log *slog.Logger) (*instance, error) {
 	return in, nil
 }
 
-func openInstance(s *settings, log *slog.Logger) (*instance, error) {
+func openInstance(s *settings, log *slog.Logger) (_ *instance, err error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
 	in := &instance{settings: s}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, in.closeSpool())
+		}
+	}()
 	publishConfig, err := s.publishConfig(log)
 	if err != nil {
 		return nil, err
@@ -121,10 +134,13 @@ func openInstance(s *settings, log *slog.Logger) (*instance, error) {
 	if in.store, err = objectstore.Open(s.storeConfig(pool)); err != nil {
 		return nil, err
 	}
+	if in.spool, err = s.openSpool(log); err != nil {
+		return nil, err
+	}
 	in.publisher = publish.New(publishConfig)
 	reg := prometheus.NewRegistry()
 	prometheus.WrapRegistererWithPrefix("lsmtpd_", reg).MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if in.bridge, err = bridge.New(s.bridgeConfig(), in.publisher, in.store, reg, log); err != nil {
+	if in.bridge, err = bridge.New(s.bridgeConfig(in.spool), in.publisher, in.store, reg, log); err != nil {
 		return nil, err
 	}
 	in.registerGauges(reg, pool)
@@ -159,7 +175,15 @@ func (in *instance) run(ctx, force context.Context) error {
 	err := in.smtp.Run(ctx, force)
 	end()
 	wg.Wait()
-	return errors.Join(err, adminErr)
+	return errors.Join(err, adminErr, in.closeSpool())
+}
+
+// closeSpool gives the spool directory up.
+func (in *instance) closeSpool() error {
+	if in.spool == nil {
+		return nil
+	}
+	return in.spool.Close()
 }
 
 // readiness is the answer of /readyz.
@@ -170,34 +194,18 @@ func (in *instance) readiness() admin.Readiness {
 		}
 		return err.Error()
 	}
-	broker := in.bridge.BrokerHealth()
-	return admin.Readiness{Ready: broker == nil, Broker: reason(broker), Store: reason(in.bridge.StoreHealth())}
-}
-
-// registerGauges registers what is read off when it is asked for.
-func (in *instance) registerGauges(reg prometheus.Registerer, pool *objectstore.Pool) {
-	gauge := func(name, help string, value func() float64) {
-		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
+	broker, full := in.bridge.BrokerHealth(), in.bridge.SpoolHealth()
+	return admin.Readiness{
+		Ready:  broker == nil || in.spool != nil && full == nil,
+		Broker: reason(broker), Store: reason(in.bridge.StoreHealth()), Spool: reason(full),
 	}
-	up := func(err error) float64 {
-		if err != nil {
-			return 0
-		}
-		return 1
-	}
-	gauge("lsmtpd_broker_up", "1 while a link to the broker is attached.", func() float64 { return up(in.bridge.BrokerHealth()) })
-	gauge("lsmtpd_store_up", "1 while the object store can take objects.", func() float64 { return up(in.bridge.StoreHealth()) })
-	gauge("lsmtpd_deliveries_in_flight", "Deliveries handed to the broker and not settled.", func() float64 { return float64(in.publisher.InFlight()) })
-	gauge("lsmtpd_upload_memory_used_bytes", "Octets of store.memory in use.", func() float64 { return float64(pool.Stats().Lent) })
-	gauge("lsmtpd_upload_memory_limit_bytes", "Octets of store.memory.", func() float64 { return float64(pool.Stats().Capacity) })
-	gauge("lsmtpd_uploads_waiting", "Uploads that wait for memory.", func() float64 { return float64(pool.Stats().Waiting) })
 }
 
 func (s *settings) storeConfig(pool *objectstore.Pool) objectstore.Config {
 	return objectstore.Config{URL: s.store.url, AccessKey: s.store.accessKey, SecretKey: string(s.store.secretKey), PartBytes: s.store.partBytes, Pool: pool}
 }
 
-func (s *settings) bridgeConfig() bridge.Config {
+func (s *settings) bridgeConfig(sp *spool.Spool) bridge.Config {
 	return bridge.Config{
 		Hostname: s.smtp.hostname, Address: s.broker.address, Routes: s.routeTable(),
 		MaxMessageBytes: s.smtp.maxMessageBytes, MaxRecipients: int(s.smtp.maxRecipients),
@@ -205,6 +213,7 @@ func (s *settings) bridgeConfig() bridge.Config {
 		Limits: extract.Limits{MaxHeaderBytes: s.message.maxHeaderBytes, MaxParts: int(s.message.maxParts), MaxDepth: int(s.message.maxDepth)},
 		Memory: s.message.memory, Digest: s.message.digest == "sha256",
 		Bounce: s.broker.onReject == "bounce", SettleTimeout: s.broker.settleTimeout, MaxPublishBytes: s.broker.maxMessageBytes,
+		Spool: sp, SpoolAlways: sp != nil && s.spool.mode == spoolAlways, SpoolMaxTries: int(s.spool.maxTries), SpoolAfter: s.spool.after,
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -177,6 +178,13 @@ var hostnamePattern = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Z
 func isHostname(v string) error {
 	if !hostnamePattern.MatchString(v) {
 		return fmt.Errorf("%q is not a host name; want one like mx.example.org", v)
+	}
+	return nil
+}
+
+func isAbsolute(v string) error {
+	if !filepath.IsAbs(v) {
+		return fmt.Errorf("%q is not an absolute path; want one like /var/lib/lsmtpd/spool", v)
 	}
 	return nil
 }

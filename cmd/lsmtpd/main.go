@@ -110,7 +110,7 @@ func newRoot(c *console, force context.Context) *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(flagError)
 	for _, sub := range []*cobra.Command{
-		newServe(c, force), newDemo(c, force), newSend(c), newTail(c), newFetch(c), newCheck(c), newVersion(c),
+		newServe(c, force), newDemo(c, force), newSend(c), newTail(c), newFetch(c), newCheck(c), newSpool(c), newSweep(c), newVersion(c),
 	} {
 		args := sub.Args
 		sub.Args = func(cmd *cobra.Command, list []string) error {

@@ -66,6 +66,13 @@ type settings struct {
 		partBytes int64
 		memory    int64
 	}
+	spool struct {
+		dir, mode             string
+		maxBytes, maxMessages int64
+		minFreeBytes          int64
+		maxTries              int64
+		after                 time.Duration
+	}
 	routes          []route.Route // from the configuration file alone
 	adminListen     string
 	shutdownTimeout time.Duration
@@ -78,6 +85,9 @@ const (
 	gib = 1 << 30
 	tib = 1 << 40
 )
+
+// The values of spool.mode.
+const spoolOff, spoolFallback, spoolAlways = "off", "fallback", "always"
 
 // maxOffloadThreshold bounds what of a part is held before it is known where it goes.
 const maxOffloadThreshold = 16 * mib
@@ -118,6 +128,10 @@ func defaults() *settings {
 	s.broker.maxMessageBytes = mib
 	s.store.partBytes = objectstore.DefaultPartBytes
 	s.store.memory = 64 * mib
+	s.spool.mode = spoolFallback
+	s.spool.maxMessages = 1_000_000
+	s.spool.minFreeBytes = 256 * mib
+	s.spool.after = 5 * time.Second
 	s.shutdownTimeout = 30 * time.Second
 	s.log.level, s.log.format = "info", "text"
 	return s
@@ -183,6 +197,14 @@ func (s *settings) keys() []*key {
 		secretKey("store.secret_key", "S3 secret key", &s.store.secretKey),
 		sizeKey("store.part_bytes", "part of a multipart upload", &s.store.partBytes, objectstore.MinPartBytes, objectstore.MaxPartBytes),
 		sizeKey("store.memory", "memory for all uploads", &s.store.memory, objectstore.MinPartBytes, tib),
+
+		textKey("spool.dir", "directory for what the broker or the store cannot take now; empty: no spool", &s.spool.dir, optional(isAbsolute)),
+		enumKey("spool.mode", "when mail is spooled: never, where broker or store are away, or always, before anything else", &s.spool.mode, spoolOff, spoolFallback, spoolAlways),
+		sizeKey("spool.max_bytes", "in the spool; 0: what the disk has", &s.spool.maxBytes, 0, 1024*tib),
+		intKey("spool.max_messages", "in the spool", &s.spool.maxMessages, 100_000_000),
+		sizeKey("spool.min_free_bytes", "left free on the spool's disk", &s.spool.minFreeBytes, 0, tib),
+		rateKey("spool.max_tries", "failed ones, after which a message is set aside; 0: no limit", &s.spool.maxTries, 1_000_000),
+		durationKey("spool.after", "how long a message waits for the broker's link and credit before it is spooled", &s.spool.after, 10*time.Millisecond, 9*time.Minute),
 
 		textKey("admin.listen", "HOST:PORT of /healthz, /readyz and /metrics; empty: off", &s.adminListen, optional(isHostPort)),
 		durationKey("shutdown_timeout", "how long running transactions may take to finish", &s.shutdownTimeout, 0, time.Hour),
