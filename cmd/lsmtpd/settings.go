@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"slices"
 	"time"
 
 	"lsmtpd/bridge/route"
@@ -139,6 +140,10 @@ func defaults() *settings {
 
 // keys are the configuration's keys, bound to the fields of s.
 func (s *settings) keys() []*key {
+	return slices.Concat(s.smtpKeys(), s.messageKeys(), s.brokerKeys(), s.storeKeys(), s.spoolKeys(), s.otherKeys())
+}
+
+func (s *settings) smtpKeys() []*key {
 	return []*key{
 		listKey("smtp.listen", "where to receive mail: smtp://, smtps:// or lmtp:// HOST:PORT, or lmtp:///PATH", &s.smtp.listen, parseListen, smtpd.Endpoint.String),
 		textKey("smtp.hostname", "the name in the greeting and in the CloudEvents source", &s.smtp.hostname, isHostname),
@@ -170,7 +175,11 @@ func (s *settings) keys() []*key {
 		boolKey("smtp.auth.required", "refuse MAIL without AUTH or a client certificate", &s.smtp.auth.required),
 		boolKey("smtp.auth.allow_insecure", "offer AUTH without TLS, too", &s.smtp.auth.allowInsecure),
 		intKey("smtp.auth.max_attempts", "failed ones, before the connection is closed", &s.smtp.auth.maxAttempts, 1000),
+	}
+}
 
+func (s *settings) messageKeys() []*key {
+	return []*key{
 		sizeKey("message.offload_threshold", "a larger part goes to the store", &s.message.offloadThreshold, 0, maxOffloadThreshold),
 		sizeKey("message.max_inline_bytes", "parts kept in the envelope, all together", &s.message.maxInlineBytes, 0, 64*mib),
 		intKey("message.max_parts", "body parts told apart; the rest is one opaque part", &s.message.maxParts, 100_000),
@@ -178,7 +187,11 @@ func (s *settings) keys() []*key {
 		sizeKey("message.max_header_bytes", "header fields kept in the envelope", &s.message.maxHeaderBytes, kib, 64*mib),
 		sizeKey("message.memory", "memory for all envelopes being built or sent", &s.message.memory, mib, tib),
 		enumKey("message.digest", "digests of parts and message", &s.message.digest, "sha256", "none"),
+	}
+}
 
+func (s *settings) brokerKeys() []*key {
+	return []*key{
 		brokersKey("broker.url", "amqp:// or amqps:// URLs, tried in order", &s.broker.url),
 		textKey("broker.address", "the queue, or whatever the broker calls an address", &s.broker.address, nil),
 		enumKey("broker.capability", "target capability of the link; auto asks Artemis for a queue", &s.broker.capability, "auto", "queue", "topic", "none"),
@@ -191,13 +204,21 @@ func (s *settings) keys() []*key {
 		enumKey("broker.on_reject", "reply to mail that the broker refuses for good: 451 or 554", &s.broker.onReject, "defer", "bounce"),
 		durationKey("broker.settle_timeout", "from the end of data to the reply", &s.broker.settleTimeout, time.Second, 9*time.Minute),
 		sizeKey("broker.max_message_bytes", "largest published message, or the link's if smaller", &s.broker.maxMessageBytes, 16*kib, gib),
+	}
+}
 
+func (s *settings) storeKeys() []*key {
+	return []*key{
 		textKey("store.url", "file:///DIRECTORY or s3://BUCKET/PREFIX?endpoint=URL&region=REGION", &s.store.url, optional(isStoreURL)),
 		textKey("store.access_key", "S3 access key; empty: the standard credential chain", &s.store.accessKey, nil),
 		secretKey("store.secret_key", "S3 secret key", &s.store.secretKey),
 		sizeKey("store.part_bytes", "part of a multipart upload", &s.store.partBytes, objectstore.MinPartBytes, objectstore.MaxPartBytes),
 		sizeKey("store.memory", "memory for all uploads", &s.store.memory, objectstore.MinPartBytes, tib),
+	}
+}
 
+func (s *settings) spoolKeys() []*key {
+	return []*key{
 		textKey("spool.dir", "directory for what the broker or the store cannot take now; empty: no spool", &s.spool.dir, optional(isAbsolute)),
 		enumKey("spool.mode", "when mail is spooled: never, where broker or store are away, or always, before anything else", &s.spool.mode, spoolOff, spoolFallback, spoolAlways),
 		sizeKey("spool.max_bytes", "in the spool; 0: what the disk has", &s.spool.maxBytes, 0, 1024*tib),
@@ -205,7 +226,11 @@ func (s *settings) keys() []*key {
 		sizeKey("spool.min_free_bytes", "left free on the spool's disk", &s.spool.minFreeBytes, 0, tib),
 		rateKey("spool.max_tries", "failed ones, after which a message is set aside; 0: no limit", &s.spool.maxTries, 1_000_000),
 		durationKey("spool.after", "how long a message waits for the broker's link and credit before it is spooled", &s.spool.after, 10*time.Millisecond, 9*time.Minute),
+	}
+}
 
+func (s *settings) otherKeys() []*key {
+	return []*key{
 		textKey("admin.listen", "HOST:PORT of /healthz, /readyz and /metrics; empty: off", &s.adminListen, optional(isHostPort)),
 		durationKey("shutdown_timeout", "how long running transactions may take to finish", &s.shutdownTimeout, 0, time.Hour),
 		enumKey("log.level", "least level that is logged", &s.log.level, "debug", "info", "warn", "error"),
