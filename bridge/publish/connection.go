@@ -15,11 +15,13 @@ import (
 type connection struct {
 	cfg Config
 
-	mu   sync.Mutex // held while dialling, which dialTimeout bounds for each URL
-	conn *amqp.Conn
+	mu    sync.Mutex // held while dialling, which dialTimeout bounds for each URL
+	conn  *amqp.Conn
+	at    int // index of the URL of conn
+	first int // index of the URL that is tried first
 }
 
-// get returns the open connection, or tries every URL once for a new one.
+// get returns the open connection, or tries every URL once for a new one: in order, unless the last one was dropped.
 func (c *connection) get(ctx context.Context) (*amqp.Conn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -28,13 +30,15 @@ func (c *connection) get(ctx context.Context) (*amqp.Conn, error) {
 	}
 	c.conn = nil
 	var errs []error
-	for _, u := range c.cfg.URLs {
+	for i := range c.cfg.URLs {
+		at := (c.first + i) % len(c.cfg.URLs)
+		u := c.cfg.URLs[at]
 		dialCtx, cancel := context.WithTimeout(ctx, dialTimeout)
 		conn, err := amqp.Dial(dialCtx, dialURL(u), c.cfg.connOptions(u))
 		cancel()
 		if err == nil {
 			c.cfg.Logger.Info("broker connected", "broker", redact(u), "product", conn.Properties()["product"])
-			c.conn = conn
+			c.conn, c.at, c.first = conn, at, 0
 			return conn, nil
 		}
 		errs = append(errs, fmt.Errorf("connect to %s: %w", redact(u), err))
@@ -45,8 +49,18 @@ func (c *connection) get(ctx context.Context) (*amqp.Conn, error) {
 // isDone reports whether conn has ended. After a clean close its Err is nil all the same.
 func isDone(conn *amqp.Conn) bool { return isClosed(conn.Done()) }
 
-// drop closes conn, so that the next get dials anew.
+// drop closes conn, on which nothing could be begun, so that the next get dials anew: the next URL, because a broker
+// that takes connections and does no more would keep the others from being tried for ever.
 func (c *connection) drop(conn *amqp.Conn) {
+	c.mu.Lock()
+	if c.conn == conn {
+		c.first = (c.at + 1) % len(c.cfg.URLs)
+	}
+	c.mu.Unlock()
+	c.hangUp(conn)
+}
+
+func (c *connection) hangUp(conn *amqp.Conn) {
 	if err := conn.Close(); err != nil {
 		c.cfg.Logger.Debug("broker connection closed", slog.Any("error", err))
 	}
@@ -57,7 +71,7 @@ func (c *connection) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.conn != nil {
-		c.drop(c.conn)
+		c.hangUp(c.conn)
 		c.conn = nil
 	}
 }
