@@ -206,6 +206,27 @@ func TestMendsWhatEndsIdle(t *testing.T) {
 	}
 }
 
+// TestNextURL: a broker that takes connections and ends them is no reason not to try the next; once that one is gone,
+// the first has its turn again.
+func TestNextURL(t *testing.T) {
+	refuses, first := devbroker.Start(t, devbroker.Config{})
+	works, second := devbroker.Start(t, devbroker.Config{})
+	refuses.RefuseConnections("amqp:connection:forced", "starting")
+	p := start(t, nil, first, second)
+	if got := outcome(t, p, delivery("1", small), long); got != 0 {
+		t.Fatalf("%v, want it accepted by the second", got)
+	}
+	refuses.AcceptConnections()
+	works.RefuseConnections("amqp:connection:forced", "stopping")
+	works.ResetConnections()
+	if got := outcome(t, p, delivery("2", small), long); got != 0 {
+		t.Fatalf("%v, want it accepted by the first", got)
+	}
+	if a, b := len(refuses.Messages(address)), len(works.Messages(address)); a != 1 || b != 1 {
+		t.Errorf("%d and %d messages, want one each", a, b)
+	}
+}
+
 // A broker that settles without an outcome gets copies at the pace of the backoff.
 func TestNoFlood(t *testing.T) {
 	broker, url := devbroker.Start(t, devbroker.Config{})
