@@ -21,8 +21,8 @@ import (
 
 const (
 	journalName = "journal"
-	// journalRoom is reserved behind what a journal holds when it is written anew; past half of it, it is written anew
-	// again. Where that fails, on a full disk, the other half is there.
+	// journalRoom is reserved behind what a journal holds when a file is made for it; past half of its room, the journal
+	// is written anew, to the file before. Where that fails, the other half is there.
 	journalRoom = 4 << 20
 	// doubtExpires is when an intent whose outcome never became known is forgotten. Its objects stay.
 	doubtExpires = 30 * 24 * time.Hour
@@ -80,7 +80,11 @@ func openJournal(d disk, dir string, log *slog.Logger, now time.Time) (*journal,
 		return i.State == Publishing && !i.Time().IsZero() && now.Sub(i.Time()) > doubtExpires
 	})
 	j.live = live
-	return j, j.rewrite()
+	err = j.rewrite()
+	if _, missing := os.Stat(j.sparePath()); err == nil && missing != nil {
+		err = j.rewrite() // the first journal of a directory becomes the spare file of the second
+	}
+	return j, err
 }
 
 // readJournal returns the live intents of a journal, none where there is no file. Damage is what is wrong with a file
@@ -196,7 +200,7 @@ func (j *journal) flush() error {
 	switch {
 	case broken != nil || j.end+int64(len(lines)) > j.size:
 		err = j.rewrite()
-	case j.end > j.kept+journalRoom/2:
+	case j.end > j.kept+(j.size-j.kept)/2:
 		if err = j.rewrite(); err != nil {
 			j.log.Warn("the journal of the spool could not be written anew, it goes on in its reserve", "error", err)
 			err = j.write(lines)
@@ -236,7 +240,7 @@ func hitIntent(lines []byte, done string) {
 	}
 }
 
-// rewrite makes a new file of what is live, and puts it in the place of the old one.
+// rewrite makes a file of what is live, and puts it in the place of the old one.
 func (j *journal) rewrite() (err error) {
 	head, err := json.Marshal(journalHead{Journal: version})
 	if err != nil {
@@ -249,22 +253,18 @@ func (j *journal) rewrite() (err error) {
 	}
 	j.mu.Unlock() // what is pending is among it, and does no harm when it is written once more
 
-	temporary := filepath.Join(j.dir, tmpDir, journalName)
-	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f, err := j.disk.create(temporary)
+	f, size, err := j.spare(int64(len(content)))
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
 			_ = f.Close() // it is given up
-			_ = os.Remove(temporary)
+			_ = os.Remove(j.sparePath())
 		}
 	}()
 	// Zeros, not a hole: what is written over them later needs no room of its own.
-	whole := make([]byte, len(content)+journalRoom)
+	whole := make([]byte, size)
 	copy(whole, content)
 	if _, err := f.WriteAt(whole, 0); err != nil {
 		return err
@@ -272,16 +272,49 @@ func (j *journal) rewrite() (err error) {
 	if err := j.disk.sync(f); err != nil {
 		return err
 	}
-	if err := j.disk.rename(temporary, filepath.Join(j.dir, journalName)); err != nil {
-		return err
-	}
-	if err := j.disk.syncDir(j.dir); err != nil {
+	if err := j.exchange(); err != nil {
 		return err
 	}
 	if j.file != nil {
 		_ = j.file.Close() // replaced
 	}
-	j.file, j.size, j.end, j.kept = f, int64(len(whole)), int64(len(content)), int64(len(content))
+	j.file, j.size, j.end, j.kept = f, size, int64(len(content)), int64(len(content))
+	return nil
+}
+
+// sparePath is the file that the next rewrite writes to: the journal before this one, so that rewriting needs no room
+// on a full disk.
+func (j *journal) sparePath() string { return filepath.Join(j.dir, tmpDir, journalName) }
+
+// spare opens the spare file, or makes one, with room behind so many octets.
+func (j *journal) spare(octets int64) (*os.File, int64, error) {
+	path := j.sparePath()
+	if info, err := os.Stat(path); err == nil && info.Size() >= octets+journalRoom/2 {
+		f, err := os.OpenFile(path, os.O_RDWR, fileMode)
+		return f, info.Size(), err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, 0, err
+	}
+	f, err := j.disk.create(path)
+	return f, octets + journalRoom, err
+}
+
+// exchange puts the spare file in the place of the journal, durably, and then the journal in its place. Where that one
+// cannot be kept, the next spare file is a new one.
+func (j *journal) exchange() error {
+	path, before := filepath.Join(j.dir, journalName), filepath.Join(j.dir, tmpDir, journalName+".before")
+	_ = os.Remove(before) // left by a failure
+	kept := os.Link(path, before) == nil
+	if err := j.disk.rename(j.sparePath(), path); err != nil {
+		return err
+	}
+	if err := j.disk.syncDir(j.dir); err != nil {
+		return err // the old one may come back: it must stay as it is
+	}
+	if kept {
+		_ = j.disk.rename(before, j.sparePath())
+	}
 	return nil
 }
 

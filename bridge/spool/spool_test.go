@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -333,6 +334,41 @@ func TestJournalIsRewritten(t *testing.T) {
 	s = reopen(t, s)
 	if i, ok := s.Intent(live); !ok || len(s.Intents()) != 1 {
 		t.Errorf("%v of %d, want the live one alone", i, len(s.Intents()))
+	}
+}
+
+// fullDisk is a disk on which no file can be made any more.
+type fullDisk struct {
+	realDisk
+	full bool
+}
+
+func (d *fullDisk) create(name string) (*os.File, error) {
+	if d.full {
+		return nil, &os.PathError{Op: "create", Path: name, Err: syscall.ENOSPC}
+	}
+	return d.realDisk.create(name)
+}
+
+// TestJournalOnFullDisk: the journal goes on for ever where no file can be made.
+func TestJournalOnFullDisk(t *testing.T) {
+	d := &fullDisk{}
+	s, err := open(Config{Dir: t.TempDir(), Logger: quiet()}, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	d.full = true
+	key := strings.Repeat("k", 10_000)
+	for range 3 * journalRoom / len(key) {
+		id := newID()
+		if err := s.Uploading(id, key); err != nil {
+			t.Fatal(err)
+		}
+		s.Done(id)
+	}
+	if _, err := s.NewRaw(newID()); !errors.Is(err, ErrFull) {
+		t.Errorf("a record: %v, want ErrFull", err)
 	}
 }
 
