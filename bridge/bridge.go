@@ -53,6 +53,7 @@ type publisher interface {
 	MaxMessageSize(address string) int64
 	FansOut(address string) bool
 	Health(address string) error
+	Refusal(address string) error
 }
 
 // Bridge makes sessions. It is safe for concurrent use.
@@ -119,6 +120,17 @@ func (b *Bridge) BrokerHealth() (err error) {
 		}
 	}
 	return err
+}
+
+// BrokerRefusal returns why the broker has refused to take anything at a destination since it last accepted a
+// delivery there, or nil. Mail is tried all the same.
+func (b *Bridge) BrokerRefusal() error {
+	for _, address := range b.routes.Load().Addresses() {
+		if err := b.publisher.Refusal(address); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Run watches the store's health, and delivers what is in the spool, until ctx ends.

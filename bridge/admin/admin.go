@@ -23,7 +23,8 @@ type Readiness struct {
 	// Ready is true when mail can be taken: the broker can settle it, or the spool can keep it.
 	Ready bool `json:"ready"`
 	// Broker, Store and Spool say why a component cannot do its work. With the store
-	// alone down, mail without large parts still flows.
+	// alone down, mail without large parts still flows. Broker may say something of one that is tried all the same:
+	// it ended the link at the last delivery and has accepted nothing since, so the next mail is likely to be refused.
 	Broker string `json:"broker,omitempty"`
 	Store  string `json:"store,omitempty"`
 	Spool  string `json:"spool,omitempty"`

@@ -27,6 +27,7 @@ type destination struct {
 	err     error         // why it is down
 	fresh   bool          // no attempt has ended yet since the start or since the link was lost
 	backoff time.Duration // 0 after an accepted delivery
+	refusal error         // why a link was lost, where the next is no better by itself; nil after an accepted delivery
 	changed chan struct{} // closed and replaced whenever one of the above changes
 	// maxSize and fansOut are those of the last link, for a message that is fitted while the link is down.
 	maxSize int64
@@ -86,15 +87,20 @@ func (d *destination) hold(ctx context.Context, l *link) {
 		l.fail(errClosed)
 	}
 	<-l.dead
-	d.set(func() { d.link, d.err, d.fresh = nil, l.err, true })
+	d.set(func() {
+		d.link, d.err, d.fresh = nil, l.err, true
+		if hopeless(conditionOf(l.err)) {
+			d.refusal = l.err
+		}
+	})
 	if ctx.Err() == nil {
 		d.conn.cfg.Logger.Warn("link lost", "address", d.address, "error", l.err, "remedy", Remedy(l.err))
 	}
 	l.close()
-	if time.Since(attached) > maxBackoff {
-		d.accepted() // it stood long enough to be called working
-	}
 	d.mu.Lock()
+	if time.Since(attached) > maxBackoff {
+		d.backoff = 0 // it stood long enough to be called working
+	}
 	again := d.backoff > 0
 	d.backoff = max(d.backoff, minBackoff)
 	d.mu.Unlock()
@@ -106,7 +112,7 @@ func (d *destination) hold(ctx context.Context, l *link) {
 // accepted notes that links to this address work, so that the next loss of one is met without delay.
 func (d *destination) accepted() {
 	d.mu.Lock()
-	d.backoff = 0
+	d.backoff, d.refusal = 0, nil
 	d.mu.Unlock()
 }
 

@@ -95,6 +95,15 @@ func (p *Publisher) Health(address string) error {
 	return d.err
 }
 
+// Refusal returns why the broker ended a link to address whose user may not send there, until it accepts a delivery
+// again. Meanwhile a link may well be attached, and deliveries are tried: only one of them can show that the right is there.
+func (p *Publisher) Refusal(address string) error {
+	d := p.destination(address)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.refusal
+}
+
 // MaxMessageSize is the largest message, in octets of all its sections, that
 // the link to address takes; 0 means that the broker named no limit, or that there was no link yet.
 func (p *Publisher) MaxMessageSize(address string) int64 {
@@ -156,7 +165,7 @@ func (p *Publisher) Publish(ctx context.Context, dl Delivery) error {
 		case e.Outcome != NeverSent:
 			return errors.Join(doubt, err)
 		}
-		if ctx.Err() != nil || isClosed(dl.Abandon) && doubt == nil || hopeless(e) {
+		if ctx.Err() != nil || isClosed(dl.Abandon) && doubt == nil || e.Outcome == InDoubt && hopeless(e.Condition) {
 			return errors.Join(doubt, err)
 		}
 		d.lost(ctx, l)
@@ -165,8 +174,8 @@ func (p *Publisher) Publish(ctx context.Context, dl Delivery) error {
 
 // hopeless reports whether a link was lost for a reason that another link will meet as well, as Broker-J
 // detaches a link whose user may not send.
-func hopeless(e *Error) bool {
-	return e.Outcome == InDoubt && (e.Condition == string(amqp.ErrCondNotAllowed) || e.Condition == string(amqp.ErrCondUnauthorizedAccess))
+func hopeless(condition string) bool {
+	return condition == string(amqp.ErrCondNotAllowed) || condition == string(amqp.ErrCondUnauthorizedAccess)
 }
 
 // lost waits until a dead link is no longer the destination's, so that it is not tried again.

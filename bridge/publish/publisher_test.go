@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -402,6 +403,40 @@ func TestReadyAndHealth(t *testing.T) {
 			t.Errorf("Health = %v", err)
 		}
 	})
+}
+
+// A broker that attaches the link of a user who may not send says so at each delivery; it stays known until one is accepted.
+func TestRefusal(t *testing.T) {
+	broker, url := devbroker.Start(t, devbroker.Config{})
+	script := broker.Script(address)
+	script.Delivery(devbroker.Every).DetachesLink("amqp:not-allowed", "no right")
+	p := start(t, nil, url)
+	for _, id := range []string{"first", "second"} {
+		if got := outcome(t, p, delivery(id, small), long); got != publish.InDoubt {
+			t.Errorf("outcome %v of the %s, want in doubt", got, id)
+		}
+		eventuallyAttached(t, p)
+		if err := p.Refusal(address); err == nil || !strings.Contains(err.Error(), "amqp:not-allowed") || publish.Remedy(err) == "" {
+			t.Errorf("Refusal = %v with a link attached again, want amqp:not-allowed with a remedy", err)
+		}
+	}
+	script.Clear() // the right is granted
+	if got := outcome(t, p, delivery("third", small), long); got != 0 {
+		t.Errorf("outcome %v, want accepted", got)
+	}
+	if err := p.Refusal(address); err != nil {
+		t.Errorf("Refusal = %v after an accepted delivery", err)
+	}
+}
+
+// eventuallyAttached waits until the link that a delivery lost has been followed by another.
+func eventuallyAttached(t *testing.T, p *publish.Publisher) {
+	t.Helper()
+	for deadline := time.Now().Add(long); p.Refusal(address) == nil || p.Health(address) != nil; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("no link after a lost one: %v", p.Health(address))
+		}
+	}
 }
 
 func TestConcurrentDeliveries(t *testing.T) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -197,7 +198,7 @@ func (in *instance) readiness() admin.Readiness {
 	broker, full := in.bridge.BrokerHealth(), in.bridge.SpoolHealth()
 	return admin.Readiness{
 		Ready:  broker == nil || in.spool != nil && full == nil,
-		Broker: reason(broker), Store: reason(in.bridge.StoreHealth()), Spool: reason(full),
+		Broker: reason(cmp.Or(broker, in.bridge.BrokerRefusal())), Store: reason(in.bridge.StoreHealth()), Spool: reason(full),
 	}
 }
 
