@@ -37,9 +37,10 @@ var bed struct {
 	rabbitMQ  lazy[*AMQPBroker]
 	minio     lazy[*S3]
 	versityGW lazy[*S3]
-	binary    lazy[string] // lsmtpd, as built by Build
 	apt       lazy[bool]   // apt-get update has been run
 	exim      lazy[string] // the folder of a copy that it can start itself from
+
+	binary, failpoints lazy[string] // lsmtpd, as built by Build and BuildFailpoints
 
 	mu      sync.Mutex
 	servers []*Server // shared ones, to be ended by Main
