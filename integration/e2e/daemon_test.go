@@ -5,9 +5,11 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -113,6 +115,25 @@ func (d *daemon) get(path string, v any) (status int, err error) {
 		err = json.NewDecoder(response.Body).Decode(v)
 	}
 	return response.StatusCode, err
+}
+
+// metric is the value of a metric, given with its labels as /metrics shows them; 0 where it is not there.
+func (d *daemon) metric(t *testing.T, name string) float64 {
+	t.Helper()
+	client := http.Client{Timeout: 10 * time.Second}
+	response, err := client.Get("http://" + d.admin + "/metrics")
+	must(t, err)
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	must(t, err)
+	for line := range strings.Lines(string(text)) {
+		if value, found := strings.CutPrefix(line, name+" "); found {
+			v, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			must(t, err)
+			return v
+		}
+	}
+	return 0
 }
 
 // transactions is how many transactions have ended so far: each writes one line.
