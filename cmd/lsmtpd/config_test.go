@@ -329,6 +329,7 @@ func TestValidConfiguration(t *testing.T) {
 		{"variable of an orchestrator", "", []string{"LSMTPD_SERVICE_HOST=10.0.0.1"}, nil, []string{"warning: unknown environment variable LSMTPD_SERVICE_HOST; lsmtpd serve --help lists them"}},
 		{"secret in the file", "broker: {username: " + userText + ", password: " + secretText + "}\n", nil, nil, nil},
 		{"file by flag before the one by environment", "# nothing\n", []string{"LSMTPD_CONFIG=/nonexistent/lsmtpd.yaml"}, nil, nil},
+		{"settle_timeout shorter than the default of spool.after", "", []string{"LSMTPD_BROKER_SETTLE_TIMEOUT=2s"}, nil, nil},
 		{"several brokers", "broker: {url: ['amqp://127.0.0.1:1', 'amqps://127.0.0.1']}\n", nil, nil, nil},
 	}
 	for _, tt := range tests {

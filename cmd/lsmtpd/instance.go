@@ -71,7 +71,8 @@ func (s *settings) validate() error {
 	if s.spool.mode == spoolAlways && s.spool.dir == "" {
 		errs = append(errs, missing("spool.dir", false, "/var/lib/lsmtpd/spool; spool.mode always needs it"))
 	}
-	if s.spool.after > s.broker.settleTimeout {
+	// The default does not stand in the way of a short settle_timeout, which ends the wait anyway.
+	if s.spool.after > max(s.broker.settleTimeout, defaultSpoolAfter) {
 		errs = append(errs, fmt.Errorf("spool.after: %s is more than broker.settle_timeout, %s; raise the one or lower the other", s.spool.after, s.broker.settleTimeout))
 	}
 	if (s.store.accessKey == "") != (s.store.secretKey == "") {

@@ -90,6 +90,8 @@ const (
 // The values of spool.mode.
 const spoolOff, spoolFallback, spoolAlways = "off", "fallback", "always"
 
+const defaultSpoolAfter = 5 * time.Second
+
 // maxOffloadThreshold bounds what of a part is held before it is known where it goes.
 const maxOffloadThreshold = 16 * mib
 
@@ -132,7 +134,7 @@ func defaults() *settings {
 	s.spool.mode = spoolFallback
 	s.spool.maxMessages = 1_000_000
 	s.spool.minFreeBytes = 256 * mib
-	s.spool.after = 5 * time.Second
+	s.spool.after = defaultSpoolAfter
 	s.shutdownTimeout = 30 * time.Second
 	s.log.level, s.log.format = "info", "text"
 	return s
