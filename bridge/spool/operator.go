@@ -165,23 +165,39 @@ func ReadIntents(dir string) ([]Intent, error) {
 // anything in it. It may have an owner.
 func Check(dir string) error {
 	info, err := os.Stat(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		if parent := filepath.Dir(dir); parent != dir {
-			return Check(parent)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if err := makeable(filepath.Dir(dir)); err != nil {
+			return fmt.Errorf("%s cannot be made: %w", dir, err)
 		}
+		return nil
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return fmt.Errorf("%s is a file; want a directory", dir)
+	}
+	if err := writable(dir); err != nil {
+		return err
+	}
+	if _, err := readVersion(dir); err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	return nil
+}
+
+// makeable reports what would keep a directory from being made in dir, which may have to be made as well.
+func makeable(dir string) error {
+	info, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) && filepath.Dir(dir) != dir {
+		return makeable(filepath.Dir(dir))
 	}
 	if err == nil && !info.IsDir() {
 		err = fmt.Errorf("%s is a file; want a directory", dir)
 	}
-	if err == nil {
-		err = writable(dir)
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		if _, err = readVersion(dir); err != nil {
-			err = fmt.Errorf("%s: %w", dir, err)
-		}
-	}
-	return err
+	return writable(dir)
 }
 
 // writable makes a file, and removes it.

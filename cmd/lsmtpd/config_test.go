@@ -330,6 +330,7 @@ func TestValidConfiguration(t *testing.T) {
 		{"secret in the file", "broker: {username: " + userText + ", password: " + secretText + "}\n", nil, nil, nil},
 		{"file by flag before the one by environment", "# nothing\n", []string{"LSMTPD_CONFIG=/nonexistent/lsmtpd.yaml"}, nil, nil},
 		{"settle_timeout shorter than the default of spool.after", "", []string{"LSMTPD_BROKER_SETTLE_TIMEOUT=2s"}, nil, nil},
+		{"a spool to be made beside a version that is not its own", "", nil, []string{"--spool.dir=" + filepath.Join(filepath.Dir(write(t, "version", "9\n")), "new", "spool")}, nil},
 		{"several brokers", "broker: {url: ['amqp://127.0.0.1:1', 'amqps://127.0.0.1']}\n", nil, nil, nil},
 	}
 	for _, tt := range tests {
