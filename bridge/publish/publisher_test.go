@@ -432,7 +432,9 @@ func TestRefusal(t *testing.T) {
 // eventuallyAttached waits until the link that a delivery lost has been followed by another.
 func eventuallyAttached(t *testing.T, p *publish.Publisher) {
 	t.Helper()
-	for deadline := time.Now().Add(long); p.Refusal(address) == nil || p.Health(address) != nil; time.Sleep(time.Millisecond) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(long); p.Refusal(address) == nil || p.Health(address) != nil; <-tick.C {
 		if time.Now().After(deadline) {
 			t.Fatalf("no link after a lost one: %v", p.Health(address))
 		}
