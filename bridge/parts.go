@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -11,6 +12,7 @@ import (
 
 	"lsmtpd/bridge/failpoint"
 	"lsmtpd/extract"
+	"lsmtpd/objectstore"
 	"lsmtpd/schema"
 )
 
@@ -104,6 +106,9 @@ func (t *transaction) put(ctx context.Context, name string, r io.Reader) (*schem
 		t.bridge.metrics.uploads.WithLabelValues("failed").Inc()
 		if failure := t.source.failure(); failure != nil {
 			return nil, failure
+		}
+		if errors.Is(err, objectstore.ErrNoMemory) {
+			return nil, fmt.Errorf("%w: %w", errMemory, err)
 		}
 		if ctx.Err() == nil {
 			t.bridge.health.uploadFailed(err)

@@ -19,6 +19,9 @@ var (
 	// ErrUnavailable reports a store that cannot be reached, is overloaded or full: a later attempt
 	// may succeed without a change of the configuration.
 	ErrUnavailable = errors.New("store unavailable")
+	// ErrNoMemory reports an upload for which there was no memory in the pool for two minutes: others hold it, whose
+	// clients or store are slow. The store is not to blame.
+	ErrNoMemory = errors.New("no memory for the upload in time")
 	// ErrDenied reports wrong keys, a missing right or a read-only store: an operator has to act.
 	ErrDenied = errors.New("access denied")
 	// ErrNoBucket reports that the bucket does not exist: an operator has to act.

@@ -7,10 +7,14 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 )
 
 // SlabBytes is the unit in which a Pool lends memory, in octets.
 const SlabBytes = 256 << 10
+
+// poolWait bounds the wait for a slab. RFC 5321 §4.5.3.2.5 has clients wait 3 minutes for the server to take a chunk.
+const poolWait = 2 * time.Minute
 
 // idleSlabs is how many unused slabs a pool keeps at least before it gives memory back.
 const idleSlabs = 32
@@ -25,7 +29,7 @@ const idleSlabs = 32
 // what that one then gives back, for the next; and so on. Those that hold something are served
 // before those that hold nothing, each in the order in which they came.
 //
-// So a buffer whose client stalls keeps what it holds, and no more.
+// So a buffer whose client stalls keeps what it holds, and no more, and who waits in vain gives up after a while.
 type Pool struct {
 	take func() ([]byte, error)
 	give func([]byte)
@@ -95,10 +99,16 @@ func (p *Pool) grow(ctx context.Context, b *buffer) error {
 	p.dispatch()
 	p.mu.Unlock()
 
+	patience := time.NewTimer(poolWait)
+	defer patience.Stop()
+	var err error
 	select {
 	case <-w.granted:
 		return w.err
 	case <-ctx.Done():
+		err = context.Cause(ctx)
+	case <-patience.C:
+		err = ErrNoMemory
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -108,7 +118,7 @@ func (p *Pool) grow(ctx context.Context, b *buffer) error {
 		queue.Remove(place)
 		p.dispatch() // the next starter may have waited behind this one
 	}
-	return context.Cause(ctx)
+	return err
 }
 
 // dispatch serves those waiting. The caller holds mu.

@@ -295,6 +295,24 @@ func TestPoolWaiterGivesUp(t *testing.T) {
 	})
 }
 
+// Memory that is held by others for long is waited for with a bound, which costs no time here.
+func TestPoolWaitEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := testPool(4)
+		a := p.buffer(4 * SlabBytes)
+		if tryGrow(t, p, a, 4) != 4 {
+			t.Fatal("no room")
+		}
+		begun := time.Now()
+		r := &source{r: readerFunc(func([]byte) (int, error) { t.Error("read although there was no memory"); return 0, io.EOF })}
+		if _, err := p.buffer(SlabBytes).fill(t.Context(), r); !errors.Is(err, ErrNoMemory) || time.Since(begun) != poolWait {
+			t.Errorf("fill: %v after %v; want ErrNoMemory after %v", err, time.Since(begun), poolWait)
+		}
+		a.release()
+		wantIdlePool(t, p)
+	})
+}
+
 // What makes a waiting request safe also grants it, without a release: the end of a short part,
 // and the leaving of the one before it.
 func TestPoolGrantsWithoutRelease(t *testing.T) {

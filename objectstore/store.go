@@ -23,7 +23,7 @@ type Object struct {
 // key at the same time are a mistake of the caller. No method needs a Close: nothing runs between calls.
 //
 // Errors can be tested for ErrNotFound, ErrExists, ErrKey, ErrTooLarge, ErrDenied, ErrNoBucket,
-// ErrUnavailable and ErrUncertain. When ctx ends first, they wrap its cause.
+// ErrUnavailable, ErrNoMemory and ErrUncertain. When ctx ends first, they wrap its cause.
 type Store interface {
 	// Put reads r to its end and stores what it read under key. See the package comment for what
 	// it promises.
