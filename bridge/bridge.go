@@ -47,7 +47,7 @@ type Config struct {
 
 // publisher is what the transaction needs of publish.Publisher.
 type publisher interface {
-	Open(address string)
+	Keep(addresses ...string)
 	Ready(ctx context.Context, address string) error
 	Publish(ctx context.Context, d publish.Delivery) error
 	MaxMessageSize(address string) int64
@@ -106,9 +106,7 @@ func New(cfg Config, p *publish.Publisher, store objectstore.Store, reg promethe
 // SetRoutes puts routes in the place of those in force. Transactions that have begun keep the destinations of the
 // recipients they have. It is safe at any time.
 func (b *Bridge) SetRoutes(t *route.Table) {
-	for _, address := range t.Addresses() {
-		b.publisher.Open(address)
-	}
+	b.publisher.Keep(t.Addresses()...)
 	b.routes.Store(t)
 }
 

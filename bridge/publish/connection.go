@@ -10,10 +10,11 @@ import (
 	"github.com/Azure/go-amqp"
 )
 
-// connection is the one connection that all destinations share. Whoever needs
+// connection is a connection that destinations share. Whoever needs
 // it and finds it gone dials it; the others wait for that attempt.
 type connection struct {
-	cfg Config
+	cfg          Config
+	destinations int // that share it; guarded by the Publisher's mutex
 
 	mu    sync.Mutex // held while dialling, which dialTimeout bounds for each URL
 	conn  *amqp.Conn

@@ -22,6 +22,11 @@ type destination struct {
 	address string
 	conn    *connection
 
+	// Of the Publisher, guarded by its mutex:
+	kept bool      // whether there are deliveries or not
+	used time.Time // when somebody last asked for it
+	end  func()    // ends run; nil before it
+
 	mu      sync.Mutex
 	link    *link         // nil while down
 	err     error         // why it is down
@@ -131,12 +136,7 @@ func (d *destination) wait(ctx context.Context) {
 	b := max(d.backoff, minBackoff)
 	d.backoff = min(2*b, maxBackoff)
 	d.mu.Unlock()
-	t := time.NewTimer(b/2 + rand.N(b/2))
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
+	pause(ctx, b/2+rand.N(b/2))
 }
 
 // await returns the attached link, waiting for it while patient says so of the state.

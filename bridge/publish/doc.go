@@ -1,9 +1,9 @@
 // Package publish hands deliveries to AMQP 1.0 brokers and says, of each, what
 // became of it.
 //
-// A Publisher keeps one connection to one broker of a list, a session and a
-// sending link for every destination (a destination is an address), and makes
-// anew what was lost, with jittered backoff. Publish returns nil for one
+// A Publisher keeps a session and a sending link for every destination (a
+// destination is an address), some tens of them on a connection to one broker of
+// a list, and makes anew what was lost, with jittered backoff. Publish returns nil for one
 // outcome only: the broker settled the delivery as accepted (AMQP 1.0 §3.4.2).
 // Everything else is an *Error whose Outcome says how far the delivery came:
 // never sent, refused for now, refused for good, in doubt, or too large.

@@ -27,18 +27,18 @@ type Delivery struct {
 
 // Publisher publishes deliveries. Its methods are safe for concurrent use.
 type Publisher struct {
-	cfg  Config
-	conn *connection
+	cfg Config
 
 	mu           sync.Mutex
 	ctx          context.Context // of Run; nil before it and after
+	connections  []*connection
 	destinations map[string]*destination
 	running      sync.WaitGroup
 }
 
 // New returns a Publisher that connects once Run is called.
 func New(cfg Config) *Publisher {
-	return &Publisher{cfg: cfg, conn: &connection{cfg: cfg}, destinations: map[string]*destination{}}
+	return &Publisher{cfg: cfg, destinations: map[string]*destination{}}
 }
 
 // Run keeps connections and links up until ctx ends, and returns when all of
@@ -47,33 +47,20 @@ func (p *Publisher) Run(ctx context.Context) {
 	p.mu.Lock()
 	p.ctx = ctx
 	for _, d := range p.destinations {
-		p.running.Go(func() { d.run(ctx) })
+		p.start(d)
 	}
 	p.mu.Unlock()
-	<-ctx.Done()
+	for ctx.Err() == nil {
+		p.closeIdle(time.Now())
+		pause(ctx, idleCheck)
+	}
 	p.mu.Lock()
 	p.ctx = nil
 	p.mu.Unlock()
 	p.running.Wait()
-	p.conn.close()
-}
-
-// Open makes address a destination, whose link is kept attached from then on.
-// Publish opens what is not open yet; opening early means knowing early.
-func (p *Publisher) Open(address string) { p.destination(address) }
-
-func (p *Publisher) destination(address string) *destination {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	d := p.destinations[address]
-	if d == nil {
-		d = newDestination(address, p.conn)
-		p.destinations[address] = d
-		if ctx := p.ctx; ctx != nil {
-			p.running.Go(func() { d.run(ctx) })
-		}
+	for _, c := range p.connections {
+		c.close()
 	}
-	return d
 }
 
 // Ready returns nil when address can take deliveries now, else why not. While
