@@ -62,7 +62,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		transactions: f.NewCounterVec(prometheus.CounterOpts{Name: "lsmtpd_transactions_total",
 			Help: "Mail transactions that reached DATA or BDAT, by outcome."}, []string{"outcome"}),
 		refusedMail: f.NewCounterVec(prometheus.CounterOpts{Name: "lsmtpd_mail_refused_total",
-			Help: "MAIL commands refused because the broker or the store was down."}, []string{"cause"}),
+			Help: "MAIL and RCPT commands refused because the broker or the store was down."}, []string{"cause"}),
 		inFlight: f.NewGauge(prometheus.GaugeOpts{Name: "lsmtpd_transactions_in_flight",
 			Help: "Transactions between the begin of the message and its reply."}),
 		octets: f.NewCounter(prometheus.CounterOpts{Name: "lsmtpd_message_received_bytes_total",
@@ -97,8 +97,8 @@ func (m *metrics) ended(outcome string, octets int64, d time.Duration) {
 	m.duration.Observe(d.Seconds())
 }
 
-// refusedAtMail counts and logs a transaction that was refused before it began.
-func (b *Bridge) refusedAtMail(from, cause string, err error) {
+// refusedEarly counts and logs a transaction that was refused before it began.
+func (b *Bridge) refusedEarly(from, cause string, err error) {
 	b.metrics.refusedMail.WithLabelValues(cause).Inc()
 	b.log.Warn("mail refused", "cause", cause, "mail_from", from, "error", err)
 }

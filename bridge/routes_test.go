@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"lsmtpd/bridge"
+	"lsmtpd/bridge/devbroker"
 	"lsmtpd/bridge/route"
 	"lsmtpd/bridge/spool"
 )
@@ -115,5 +116,24 @@ func TestRefusedBesideAccepted(t *testing.T) {
 				t.Errorf("%+v, objects %v; want %d set aside, and the objects", st, b.objects(), c.failed)
 			}
 		})
+	}
+}
+
+// TestOneDestinationAway: mail for it is refused before it is sent, and other mail flows.
+func TestOneDestinationAway(t *testing.T) {
+	b := newBed(t, options{bridge: func(cfg *bridge.Config) { cfg.Routes = table(t) }})
+	b.broker.Script("other").SenderAttach(devbroker.Every).IsRefused("amqp:not-found", "deleted")
+	b.losesBroker()
+	eventually(t, "one link is attached again, the other refused", func() bool {
+		return b.publisher.Health(address) == nil && b.publisher.Ready(t.Context(), "other") != nil
+	})
+	for to, want := range map[string]string{"in@example.org": "451 4.3.2", "invoices@example.com": "250"} {
+		s := b.NewSession(t.Context(), bridge.Peer{Protocol: "ESMTP"})
+		if err := s.Mail("a@example.org", nil); err != nil {
+			t.Fatal(err)
+		}
+		if got := replyText(t, s.Rcpt(to, nil)); got != want {
+			t.Errorf("RCPT TO:<%s>: %s, want %s", to, got, want)
+		}
 	}
 }

@@ -62,12 +62,12 @@ func (s *Session) Mail(from string, o *smtp.MailOptions) error {
 	}
 	if !s.bridge.spoolTakes(o.Size) {
 		if err := s.bridge.ready(s.ctx); err != nil {
-			s.bridge.refusedAtMail(from, "broker", err)
+			s.bridge.refusedEarly(from, "broker", err)
 			return replyFor(errNoBroker, &s.bridge.cfg)
 		}
 	}
 	if err := s.bridge.health.err(); err != nil && o.Size > s.bridge.cfg.MaxInlineBytes && !s.bridge.spoolTakes(o.Size) {
-		s.bridge.refusedAtMail(from, "store", err)
+		s.bridge.refusedEarly(from, "store", err)
 		return replyFor(errNoStore, &s.bridge.cfg)
 	}
 	s.envelope.MailFrom, s.size = schema.Address{Email: valid(from), Parameters: mailParameters(o)}, o.Size
@@ -85,6 +85,10 @@ func (s *Session) Rcpt(to string, o *smtp.RcptOptions) error {
 	}
 	if len(s.rcpts) > 0 && target.Destination != s.rcpts[0].target.Destination && !s.mayDivide() {
 		return replyFor(errOtherDestination, &s.bridge.cfg)
+	}
+	if err := s.bridge.reaches(s.ctx, target.Address, s.size); err != nil {
+		s.bridge.refusedEarly(s.envelope.MailFrom.Email, "broker", err)
+		return replyFor(errNoBroker, &s.bridge.cfg)
 	}
 	s.rcpts = append(s.rcpts, recipient{address: schema.Address{Email: valid(to), Parameters: rcptParameters(o)}, target: target})
 	return nil
@@ -131,6 +135,15 @@ func (b *Bridge) ready(ctx context.Context) (err error) {
 		}
 	}
 	return err
+}
+
+// reaches returns nil when a message can be taken for an address now, by the broker or the spool: MAIL knows of one
+// destination only that it can.
+func (b *Bridge) reaches(ctx context.Context, address string, octets int64) error {
+	if b.publisher.Health(address) == nil || b.spoolTakes(octets) {
+		return nil
+	}
+	return b.publisher.Ready(ctx, address)
 }
 
 // mailParameters are the ESMTP parameters of MAIL by lower-case keyword (RFC 8621 §7), nil for none.
