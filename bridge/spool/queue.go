@@ -3,6 +3,7 @@ package spool
 import (
 	"container/heap"
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,25 +38,31 @@ type lane struct {
 type queue struct {
 	begun time.Time
 
-	mu      sync.Mutex
-	lanes   map[string]*lane
-	changed chan struct{} // closed and replaced when something may have become due
-	closed  bool
+	mu     sync.Mutex
+	lanes  map[string]*lane
+	idle   []chan struct{} // of those who wait in take; receiving one is leave to look again
+	closed bool
 }
 
-func (q *queue) init() {
-	q.begun, q.lanes, q.changed = time.Now(), map[string]*lane{}, make(chan struct{})
-}
+func (q *queue) init() { q.begun, q.lanes = time.Now(), map[string]*lane{} }
 
 func (q *queue) now() time.Duration { return time.Since(q.begun) }
 
-// change changes the queue and wakes who waits in take.
+// change changes the queue so that at most one more record can be taken, and wakes one who waits for it: waking all for
+// each record would cost more than the record.
 func (q *queue) change(f func()) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	f()
-	close(q.changed)
-	q.changed = make(chan struct{})
+	q.wake()
+}
+
+// wake wakes one who waits in take. The lock is held.
+func (q *queue) wake() {
+	if last := len(q.idle) - 1; last >= 0 {
+		close(q.idle[last])
+		q.idle = q.idle[:last]
+	}
 }
 
 func (q *queue) lane(address string) *lane {
@@ -108,31 +115,48 @@ func (q *queue) pause(address string, d time.Duration) {
 	q.lane(address).paused = q.now() + d
 }
 
-func (q *queue) close() { q.change(func() { q.closed = true }) }
+func (q *queue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	for len(q.idle) > 0 {
+		q.wake()
+	}
+}
 
 // take waits for a record that is due. False when the queue is closed or ctx ends.
 func (q *queue) take(ctx context.Context) (i item, address string, ok bool) {
 	for {
 		q.mu.Lock()
-		i, address, ok = q.pick()
-		wait, changed, closed := q.wait(), q.changed, q.closed
-		q.mu.Unlock()
-		if closed || ctx.Err() != nil {
-			if ok {
-				q.again(i, address)
-			}
+		if q.closed || ctx.Err() != nil {
+			q.wake() // what this one may have been woken for is for the next
+			q.mu.Unlock()
 			return item{}, "", false
 		}
-		if ok {
+		if i, address, ok = q.pick(); ok {
+			q.mu.Unlock()
 			return i, address, true
 		}
+		woken, wait := make(chan struct{}), q.wait()
+		q.idle = append(q.idle, woken)
+		q.mu.Unlock()
 		timer := time.NewTimer(wait)
 		select {
-		case <-changed:
+		case <-woken:
 		case <-timer.C:
 		case <-ctx.Done():
 		}
 		timer.Stop()
+		q.leave(woken)
+	}
+}
+
+// leave takes back the wish to be woken.
+func (q *queue) leave(woken chan struct{}) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if at := slices.Index(q.idle, woken); at >= 0 {
+		q.idle = slices.Delete(q.idle, at, at+1)
 	}
 }
 
