@@ -164,7 +164,7 @@ func (e *Entry) Replace(list []Message) error {
 		return fmt.Errorf("spool: replace %s: %w", e.ID, err)
 	}
 	for _, m := range list {
-		w, err := s.prepare(m, true, "")
+		w, err := s.prepare(m, "", true)
 		if err == nil {
 			err = w.place(newDir)
 		}
@@ -198,7 +198,7 @@ func (e *Entry) Replace(list []Message) error {
 func (e *Entry) Rewrite(m Message) (placed bool, err error) {
 	s := e.spool
 	m.Sent = e.sent
-	w, err := s.prepare(m, true, "")
+	w, err := s.prepare(m, "", true)
 	if err == nil {
 		if err = s.disk.rename(w.path(tmpDir), w.path(newDir)); err != nil {
 			w.abort()

@@ -35,12 +35,14 @@ func (s *Spool) fits(octets, messages int64) error {
 	return nil
 }
 
-// grow takes room for a record that is being written.
-func (s *Spool) grow(octets, messages int64) error {
+// grow takes room for a record that is being written, whatever the limits say where that is instead of another one.
+func (s *Spool) grow(octets, messages int64, instead bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.fits(octets, messages); err != nil {
-		return err
+	if !instead {
+		if err := s.fits(octets, messages); err != nil {
+			return err
+		}
 	}
 	s.held.bytes += octets
 	s.held.waiting += messages

@@ -33,7 +33,7 @@ func (s *Spool) AddFailed(m Message, reason error) error {
 }
 
 func (s *Spool) add(m Message, dir, reason string) error {
-	w, err := s.prepare(m, dir == newDir, reason)
+	w, err := s.prepare(m, reason, false)
 	if err != nil {
 		return fmt.Errorf("spool: keep %s: %w", m.Delivery.ID, s.wrote(err))
 	}
@@ -53,20 +53,20 @@ func (s *Spool) add(m Message, dir, reason string) error {
 	return nil
 }
 
-// prepare writes the record of m to tmp.
-func (s *Spool) prepare(m Message, fresh bool, reason string) (*writer, error) {
+// prepare writes the record of m to tmp. Reason is why it is set aside, "" where it is not; see newWriter for instead.
+func (s *Spool) prepare(m Message, reason string, instead bool) (*writer, error) {
 	payload, err := m.Message.Encode()
 	if err != nil {
 		return nil, err
 	}
-	w, err := s.newWriter(m.Delivery.ID, Prepared)
+	w, err := s.newWriter(m.Delivery.ID, Prepared, instead)
 	if err != nil {
 		return nil, err
 	}
 	if _, err = w.Write(payload); err == nil {
 		err = w.seal(Header{TransactionID: m.Message.TransactionID, ReceivedAt: m.Message.Email.ReceivedAt, Deliveries: []Delivery{m.Delivery}})
 	}
-	if err == nil && (m.Sent || !fresh) {
+	if err == nil && (m.Sent || reason != "") {
 		err = w.note(Note{At: time.Now().UTC(), Sent: m.Sent, Error: bounded(reason)})
 	}
 	if err == nil {
@@ -90,7 +90,7 @@ type RawWriter struct {
 
 // NewRaw begins a raw record for a transaction.
 func (s *Spool) NewRaw(id string) (*RawWriter, error) {
-	w, err := s.newWriter(id, Raw)
+	w, err := s.newWriter(id, Raw, false)
 	if err != nil {
 		return nil, fmt.Errorf("spool: keep %s: %w", id, s.wrote(err))
 	}
@@ -138,21 +138,24 @@ func (r *RawWriter) Abort() {
 
 // writer writes one record: payload, then seal, then place, or abort at any time before.
 type writer struct {
-	spool  *Spool
-	id     string
-	kind   Kind
-	file   *os.File
-	sum    hash.Hash32
-	octets int64 // written, the seal included
-	taken  int64 // of the limits
+	spool   *Spool
+	id      string
+	kind    Kind
+	instead bool
+	file    *os.File
+	sum     hash.Hash32
+	octets  int64 // written, the seal included
+	taken   int64 // of the limits
 }
 
 // growth is the room that is taken of the limits ahead of what is written.
 const growth = 1 << 20
 
-func (s *Spool) newWriter(id string, k Kind) (*writer, error) {
-	w := &writer{spool: s, id: id, kind: k, sum: crc32.New(castagnoli)}
-	if err := s.grow(0, 1); err != nil {
+// newWriter begins a record. Instead says that it takes the place of one that is held: the limits have let that one in,
+// and a spool that is at one of them would never empty if they kept its records from being delivered.
+func (s *Spool) newWriter(id string, k Kind, instead bool) (*writer, error) {
+	w := &writer{spool: s, id: id, kind: k, instead: instead, sum: crc32.New(castagnoli)}
+	if err := s.grow(0, 1, instead); err != nil {
 		return nil, err
 	}
 	f, err := s.disk.create(w.path(tmpDir))
@@ -179,7 +182,7 @@ func (w *writer) Write(p []byte) (int, error) {
 		if w.kind == Raw {
 			more = (more + growth - 1) / growth * growth
 		}
-		if err := w.spool.grow(more, 0); err != nil {
+		if err := w.spool.grow(more, 0, w.instead); err != nil {
 			return 0, err
 		}
 		w.taken += more
