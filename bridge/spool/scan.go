@@ -17,8 +17,13 @@ func (s *Spool) scan() error {
 	if err := s.eachFile(retryDir, func(name string, _ fs.FileInfo) error { return s.move(name, retryDir, newDir) }); err != nil {
 		return err
 	}
+	kept := map[string]transactionOrDelivery{} // transactions with a prepared record, and the deliveries
+	var unread error                           // why it is not known of which ones
 	if err := s.eachFile(failedDir, func(name string, info fs.FileInfo) error {
 		s.held.setAside(name, info.Size())
+		if err := s.keep(name, kept); err != nil && !errors.Is(err, ErrDamaged) {
+			unread = err
+		}
 		return nil
 	}); err != nil {
 		return err
@@ -32,17 +37,23 @@ func (s *Spool) scan() error {
 	}); err != nil {
 		return err
 	}
-	kept := map[string]transactionOrDelivery{} // transactions with a prepared record, and the deliveries
 	if err := s.eachFile(newDir, func(name string, info fs.FileInfo) error { return s.admit(name, info, begun, kept) }); err != nil {
 		return err
 	}
 	if err := s.dropKept(kept); err != nil {
 		return err
 	}
+	if unread != nil {
+		s.cfg.Logger.Error("a record that was set aside cannot be read: until the next start the objects of transactions that were under way are kept, as in doubt", "error", unread)
+	}
 	for _, i := range s.Intents() {
-		if !begun[i.ID] && kept[i.ID] == 0 {
-			s.orphans = append(s.orphans, i)
+		if begun[i.ID] || kept[i.ID] != 0 {
+			continue
 		}
+		if unread != nil {
+			i.State = Publishing
+		}
+		s.orphans = append(s.orphans, i)
 	}
 	return nil
 }
@@ -54,6 +65,23 @@ const (
 	ofTransaction transactionOrDelivery = iota + 1
 	ofDelivery
 )
+
+// keep notes that objects belong to a prepared record, so that no intent has the say over them.
+func keep(r *Record, kept map[string]transactionOrDelivery) {
+	kept[r.TransactionID], kept[r.ID] = ofTransaction, ofDelivery
+}
+
+// keep notes the objects of a record that was set aside: an operator may have it tried again.
+func (s *Spool) keep(name string, kept map[string]transactionOrDelivery) error {
+	r, err := openRecord(filepath.Join(s.cfg.Dir, failedDir, name))
+	if err != nil {
+		return err
+	}
+	if r.Kind == Prepared {
+		keep(r, kept)
+	}
+	return r.Close()
+}
 
 // admit puts a record into the queue.
 func (s *Spool) admit(name string, info fs.FileInfo, raw map[string]bool, kept map[string]transactionOrDelivery) error {
@@ -73,7 +101,7 @@ func (s *Spool) admit(name string, info fs.FileInfo, raw map[string]bool, kept m
 	tries, _ := r.Tries()
 	address := ""
 	if r.Kind == Prepared {
-		kept[r.TransactionID], kept[r.ID] = ofTransaction, ofDelivery
+		keep(r, kept)
 		address = r.Deliveries[0].Address
 	}
 	s.queue.push(item{id: uuid.MustParse(r.ID), raw: r.Kind == Raw, size: info.Size(), tries: int32(tries)}, address)

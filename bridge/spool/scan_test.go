@@ -1,0 +1,43 @@
+package spool
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// TestSetAsideHoldsItsObjects: an operator may have a record tried again that was set aside, so its objects are not
+// those of an intent that nobody sees to.
+func TestSetAsideHoldsItsObjects(t *testing.T) {
+	s := openAt(t, Config{Dir: t.TempDir()})
+	id, transaction := newID(), newID()
+	err := errors.Join(s.Uploading(transaction, "k/1"), s.Uploading(id, "k/2"), s.Add(prepared(id, transaction, "mail", false)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	takeNow(t, s).Aside(errors.New("tried too often"))
+	if list, err := ReadIntents(s.cfg.Dir); err != nil || len(list) != 0 {
+		t.Errorf("intents %v, %v; want none that no record sees to", list, err)
+	}
+	s = reopen(t, s)
+	if got := s.Orphans(); len(got) != 0 {
+		t.Errorf("orphans %v, want none", got)
+	}
+	if _, lives := s.Intent(transaction); lives {
+		t.Error("the intent of the transaction lives beside its record")
+	}
+}
+
+// TestUnreadSetAside: where it is not known which objects belong to a record that was set aside, none are deleted.
+func TestUnreadSetAside(t *testing.T) {
+	s := openAt(t, Config{Dir: t.TempDir()})
+	err := errors.Join(s.Uploading(newID(), "k/1"), os.Mkdir(filepath.Join(s.cfg.Dir, failedDir, fileName(newID(), Prepared)), dirMode))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = reopen(t, s)
+	if got := s.Orphans(); len(got) != 1 || got[0].State != Publishing {
+		t.Errorf("orphans %v, want one in doubt", got)
+	}
+}
