@@ -201,7 +201,7 @@ func (j *journal) flush() error {
 	case broken != nil || j.end+int64(len(lines)) > j.size:
 		err = j.rewrite()
 	case j.end > j.kept+(j.size-j.kept)/2:
-		if err = j.rewrite(); err != nil {
+		if err = j.rewrite(); err != nil && !errors.Is(err, errExchange) {
 			j.log.Warn("the journal of the spool could not be written anew, it goes on in its reserve", "error", err)
 			err = j.write(lines)
 		}
@@ -300,6 +300,10 @@ func (j *journal) spare(octets int64) (*os.File, int64, error) {
 	return f, octets + journalRoom, err
 }
 
+// errExchange reports that it is open which of two files a crash leaves as the journal: what is written to one of them
+// is not noted.
+var errExchange = errors.New("a new journal has the name of the old one, and that may not last")
+
 // exchange puts the spare file in the place of the journal, durably, and then the journal in its place. Where that one
 // cannot be kept, the next spare file is a new one.
 func (j *journal) exchange() error {
@@ -310,7 +314,7 @@ func (j *journal) exchange() error {
 		return err
 	}
 	if err := j.disk.syncDir(j.dir); err != nil {
-		return err // the old one may come back: it must stay as it is
+		return fmt.Errorf("%w: %w", errExchange, err) // the old one may come back: it must stay as it is
 	}
 	if kept {
 		_ = j.disk.rename(before, j.sparePath())

@@ -1,0 +1,50 @@
+package spool
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// unsyncedDisk is a full disk on which a directory cannot be synced, either.
+type unsyncedDisk struct {
+	fullDisk
+	dir string
+}
+
+func (d *unsyncedDisk) syncDir(name string) error {
+	if name == d.dir {
+		return &os.PathError{Op: "sync", Path: name, Err: syscall.EIO}
+	}
+	return d.fullDisk.syncDir(name)
+}
+
+// TestJournalExchangeInDoubt: when it is open which file a crash leaves as the journal, nothing counts as noted that is
+// only in one of them.
+func TestJournalExchangeInDoubt(t *testing.T) {
+	d := &unsyncedDisk{}
+	s, err := open(Config{Dir: t.TempDir(), Logger: quiet()}, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	id := newID()
+	if err := s.Uploading(id, strings.Repeat("k", journalRoom/2)); err != nil {
+		t.Fatal(err) // from now on it is time to write the journal anew
+	}
+	d.dir = s.cfg.Dir
+	if err := s.Uploading(newID(), "k/1"); !errors.Is(err, ErrJournal) {
+		t.Errorf("%v while the directory cannot be synced, want ErrJournal", err)
+	}
+	d.dir, d.full = "", true
+	if err := s.Publishing(id); err != nil {
+		return // nobody was told that it is noted
+	}
+	live, _, err := readJournal(filepath.Join(s.cfg.Dir, journalName))
+	if err != nil || live[id] == nil || live[id].State != Publishing {
+		t.Errorf("%v, %v: noted, and a start would not know of it", live[id].State, err)
+	}
+}
