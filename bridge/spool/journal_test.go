@@ -48,3 +48,39 @@ func TestJournalExchangeInDoubt(t *testing.T) {
 		t.Errorf("%v, %v: noted, and a start would not know of it", live[id].State, err)
 	}
 }
+
+// TestOpenOnFullDisk: a spool that holds mail is opened again when no file can be made.
+func TestOpenOnFullDisk(t *testing.T) {
+	s := openAt(t, Config{Dir: t.TempDir()})
+	id := newID()
+	if err := errors.Join(s.Add(prepared(id, newID(), "mail", false)), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	again, err := open(s.cfg, &fullDisk{full: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	takeNow(t, again).Remove()
+}
+
+// TestSpareIsTheJournal: what a power cut has left under both names is not written over.
+func TestSpareIsTheJournal(t *testing.T) {
+	s := openAt(t, Config{Dir: t.TempDir()})
+	id := newID()
+	journal, spare := filepath.Join(s.cfg.Dir, journalName), filepath.Join(s.cfg.Dir, tmpDir, journalName)
+	if err := errors.Join(s.Uploading(id, "k/1"), s.Close(), os.Remove(spare), os.Link(journal, spare)); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.Stat(journal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = openAt(t, s.cfg)
+	if after, err := os.Stat(journal); err != nil || os.SameFile(before, after) {
+		t.Errorf("%v: the journal was written over in its place", err)
+	}
+	if _, ok := s.Intent(id); !ok {
+		t.Error("the intent is lost")
+	}
+}

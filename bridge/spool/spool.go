@@ -171,14 +171,27 @@ func readVersion(dir string) (int, error) {
 	return n, nil
 }
 
-// clearTmp removes what was being written when the last owner ended: nobody was told that it is safe.
+// clearTmp removes what was being written when the last owner ended: nobody was told that it is safe. The spare file of
+// the journal stays, or a full disk would have no room for another one.
 func (s *Spool) clearTmp() error {
 	dir := filepath.Join(s.cfg.Dir, tmpDir)
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
-		err = errors.Join(err, os.Remove(filepath.Join(dir, e.Name())))
+		if e.Name() != journalName || !s.hasSpare() {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, e.Name())))
+		}
 	}
 	return err
+}
+
+// hasSpare reports whether the file in tmp may be written over: a power cut may have left the journal under both names.
+func (s *Spool) hasSpare() bool {
+	spare, err := os.Lstat(filepath.Join(s.cfg.Dir, tmpDir, journalName))
+	if err != nil || !spare.Mode().IsRegular() {
+		return false
+	}
+	current, err := os.Stat(filepath.Join(s.cfg.Dir, journalName))
+	return err == nil && !os.SameFile(spare, current)
 }
 
 // Close gives the directory up. Records that were taken must have been given back.
