@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 )
 
@@ -39,5 +40,36 @@ func TestUnreadSetAside(t *testing.T) {
 	s = reopen(t, s)
 	if got := s.Orphans(); len(got) != 1 || got[0].State != Publishing {
 		t.Errorf("orphans %v, want one in doubt", got)
+	}
+}
+
+// recordingDisk notes which directories are synced.
+type recordingDisk struct {
+	realDisk
+	synced  map[string]bool
+	private string // a directory that cannot be read
+}
+
+func (d *recordingDisk) syncDir(name string) error {
+	d.synced[name] = true
+	if name == d.private {
+		return &os.PathError{Op: "open", Path: name, Err: syscall.EACCES}
+	}
+	return d.realDisk.syncDir(name)
+}
+
+// TestWayIsDurable: every directory that Open makes is synced in its own.
+func TestWayIsDurable(t *testing.T) {
+	root := t.TempDir()
+	d := &recordingDisk{synced: map[string]bool{}, private: root}
+	s, err := open(Config{Dir: filepath.Join(root, "a", "b", "spool"), Logger: quiet()}, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, dir := range []string{root, filepath.Join(root, "a"), filepath.Join(root, "a", "b"), s.cfg.Dir} {
+		if !d.synced[dir] {
+			t.Errorf("%s is not synced", dir)
+		}
 	}
 }

@@ -131,14 +131,24 @@ func takeLock(dir string) (*flock.Flock, error) {
 	return l, nil
 }
 
-// makeDirs makes the directory of a spool and those below it, and makes them durable.
+// makeDirs makes the directory of a spool and those below it, and makes the way to them durable. Directories above that
+// this user may not read cannot be synced, nor have they been made here.
 func makeDirs(d disk, dir string) error {
 	for _, name := range []string{tmpDir, newDir, failedDir, retryDir, removedDir} {
 		if err := os.MkdirAll(filepath.Join(dir, name), dirMode); err != nil {
 			return err
 		}
 	}
-	return errors.Join(d.syncDir(dir), d.syncDir(filepath.Dir(dir)))
+	if err := d.syncDir(dir); err != nil {
+		return err
+	}
+	for dir != filepath.Dir(dir) {
+		dir = filepath.Dir(dir)
+		if err := d.syncDir(dir); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkVersion refuses a directory of a newer version, and marks a new one.
