@@ -2,6 +2,7 @@ package spool
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"path/filepath"
 
@@ -10,10 +11,23 @@ import (
 
 // Requests carries out what was asked for with AskRetry and AskRemove since the last call: records to be tried again
 // wait for Take afterwards, and those to be removed are handed to remove first, which says whether they may go. It
-// returns the first error; what is left is for the next call. One call at a time.
+// returns the first error of each kind and goes on; what is left is for the next call. One call at a time.
 func (s *Spool) Requests(remove func(*Record) error) error {
-	err := s.eachFile(retryDir, s.retry)
-	return errors.Join(err, s.eachFile(removedDir, func(name string, info fs.FileInfo) error { return s.drop(name, info, remove) }))
+	return errors.Join(s.eachRequest(retryDir, s.retry),
+		s.eachRequest(removedDir, func(name string, info fs.FileInfo) error { return s.drop(name, info, remove) }))
+}
+
+// eachRequest calls f for every file of a directory, also after an error, and returns the first.
+func (s *Spool) eachRequest(dir string, f func(name string, info fs.FileInfo) error) error {
+	var first error
+	err := s.eachFile(dir, func(name string, info fs.FileInfo) error {
+		// What is gone, an operator has taken back.
+		if err := f(name, info); err != nil && first == nil && !errors.Is(err, fs.ErrNotExist) {
+			first = fmt.Errorf("%s: %w", filepath.Join(dir, name), err)
+		}
+		return nil
+	})
+	return errors.Join(first, err)
 }
 
 // retry puts a record back that was set aside. It was counted as such.

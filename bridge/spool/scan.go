@@ -86,10 +86,12 @@ func (s *Spool) keep(name string, kept map[string]transactionOrDelivery) error {
 // admit puts a record into the queue.
 func (s *Spool) admit(name string, info fs.FileInfo, raw map[string]bool, kept map[string]transactionOrDelivery) error {
 	r, err := openRecord(filepath.Join(s.cfg.Dir, newDir, name))
-	if errors.Is(err, ErrDamaged) {
+	switch {
+	case errors.Is(err, ErrDamaged):
 		return s.setAside(name, info.Size(), err)
-	}
-	if err != nil {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil // an operator has taken it away just now
+	case err != nil:
 		return err
 	}
 	defer r.Close() //nolint:errcheck // only read

@@ -1,0 +1,39 @@
+package spool
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// TestRequestsGoOn: a file that cannot be dealt with does not hold up the others.
+func TestRequestsGoOn(t *testing.T) {
+	s := openAt(t, Config{Dir: t.TempDir()})
+	var ids []string
+	for range 3 {
+		id := newID()
+		ids = append(ids, id)
+		if err := s.Add(prepared(id, newID(), "mail", false)); err != nil {
+			t.Fatal(err)
+		}
+		takeNow(t, s).Aside(errors.New("reason"))
+	}
+	for _, id := range ids {
+		if err := Find(s.cfg.Dir, id, func(f File) error { return AskRetry(s.cfg.Dir, f) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// One that is no file.
+	for _, dir := range []string{retryDir, removedDir} {
+		if err := os.MkdirAll(filepath.Join(s.cfg.Dir, dir, "00000000-0000-7000-8000-000000000000.prepared", "x"), dirMode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Requests(func(*Record) error { return nil }); err == nil {
+		t.Error("no error for what is no file")
+	}
+	if st := s.Stats(); st.Waiting != 3 || st.Failed != 0 {
+		t.Errorf("%+v, want three waiting", st)
+	}
+}
