@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -280,6 +281,39 @@ func TestSpoolRawRefused(t *testing.T) {
 				t.Errorf("%+v, want nothing", st)
 			}
 		})
+	}
+}
+
+// TestSpoolRawDamaged: a record that is not as it was written is set aside.
+func TestSpoolRawDamaged(t *testing.T) {
+	cfg := spool.Config{Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler)}
+	s, err := spool.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	b := newBed(t, options{bridge: func(cfg *bridge.Config) { cfg.Spool, cfg.SpoolAlways = s, true }})
+	b.storeGoes(objectstore.ErrUnavailable)
+	eventually(t, "the store is known to be down", func() bool { return b.StoreHealth() != nil })
+	if got := b.deliver(bytes.NewReader(letter(100_000))); got != "250" {
+		t.Fatalf("%s, want 250", got)
+	}
+	records, err := filepath.Glob(filepath.Join(cfg.Dir, "new", "*"))
+	if err != nil || len(records) != 1 {
+		t.Fatalf("records %v, %v; want one", records, err)
+	}
+	f, err := os.OpenFile(records[0], os.O_WRONLY, 0)
+	if err == nil {
+		_, err = f.WriteAt([]byte("garbage"), 1000)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.store.setDown(nil)
+	eventually(t, "the record is set aside", func() bool { return s.Stats().Failed == 1 })
+	if got := b.objects(); len(got) != 0 || len(b.published()) != 0 {
+		t.Errorf("objects %v, %d published; want none", got, len(b.published()))
 	}
 }
 

@@ -82,6 +82,9 @@ func (b *Bridge) tryRaw(ctx context.Context, e *spool.Entry) error {
 			return fmt.Errorf("%w: %w", errNoStore, err)
 		}
 	}
+	if err := e.Verify(); err != nil {
+		return err
+	}
 	t := b.newTransaction(e.Payload())
 	t.id, t.begun, t.source.limit, t.threshold = e.ID, timeOf(e.ID, t.begun), 0, e.OffloadThreshold // it was small enough when it was promised
 	defer t.release()

@@ -25,7 +25,8 @@ type Entry struct {
 }
 
 // Take waits for a record whose turn it is, oldest first, of the address of which fewest are being delivered. Nil when
-// ctx ends or the spool is closed. A damaged record is set aside on the way.
+// ctx ends or the spool is closed. A record whose header or notes are damaged is set aside on the way; the payload is for
+// the taker to verify, who may have to give it back many times.
 func (s *Spool) Take(ctx context.Context) *Entry {
 	for {
 		i, address, ok := s.queue.take(ctx)
@@ -33,11 +34,6 @@ func (s *Spool) Take(ctx context.Context) *Entry {
 			return nil
 		}
 		r, err := openRecord(s.path(i))
-		if err == nil && r.Kind == Raw {
-			if err = r.Verify(); err != nil {
-				err = errors.Join(err, r.Close())
-			}
-		}
 		switch {
 		case err == nil:
 			return &Entry{Record: r, spool: s, item: i, address: address, sent: r.Sent()}
