@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"lsmtpd/bridge/spool"
 	"lsmtpd/objectstore"
 )
@@ -14,7 +16,7 @@ const (
 	// resolveAgain is how long after a deletion it is done once more: a request that was under way when the last owner
 	// died counts as done, and may be carried out late.
 	resolveAgain = 10 * time.Second
-	// resolveTimeout bounds one attempt to delete the objects of one intent.
+	// resolveTimeout bounds one attempt to delete one object.
 	resolveTimeout = 30 * time.Second
 	resolveMost    = time.Minute // between attempts
 )
@@ -68,29 +70,40 @@ func (b *Bridge) resolve(ctx context.Context) {
 	}
 	for wait := time.Second; len(open) > 0 && ctx.Err() == nil; {
 		again := b.deleteIntents(ctx, open)
-		if len(again) > 0 {
-			wait = min(2*wait, resolveMost)
-			b.log.Warn("objects of unfinished transactions could not be deleted yet", "transactions", len(again), "again_in", wait)
-		} else if open = b.deleteTwice(ctx, open); len(open) == 0 {
+		open = append(again, b.deleteTwice(ctx, without(open, again))...)
+		if len(open) == 0 {
 			return
 		}
+		wait = min(2*wait, resolveMost)
+		b.log.Warn("objects of unfinished transactions could not be deleted yet", "transactions", len(open), "again_in", wait)
 		pause(ctx, wait)
 	}
 }
 
-// deleteTwice deletes the objects of intents once more, after a while, and ends the intents. It returns those it could not end.
-func (b *Bridge) deleteTwice(ctx context.Context, list []spool.Intent) (left []spool.Intent) {
-	pause(ctx, resolveAgain)
-	left = b.deleteIntents(ctx, list)
-	failed := map[string]bool{}
+// without is list without those that are left.
+func without(list, left []spool.Intent) (done []spool.Intent) {
+	isLeft := map[string]bool{}
 	for _, i := range left {
-		failed[i.ID] = true
+		isLeft[i.ID] = true
 	}
 	for _, i := range list {
-		if !failed[i.ID] {
-			b.cfg.Spool.Done(i.ID)
-			b.unresolved.done(i.ID)
+		if !isLeft[i.ID] {
+			done = append(done, i)
 		}
+	}
+	return done
+}
+
+// deleteTwice deletes the objects of intents once more, after a while, and ends the intents. It returns those it could not end.
+func (b *Bridge) deleteTwice(ctx context.Context, list []spool.Intent) (left []spool.Intent) {
+	if len(list) == 0 {
+		return nil
+	}
+	pause(ctx, resolveAgain)
+	left = b.deleteIntents(ctx, list)
+	for _, i := range without(list, left) {
+		b.cfg.Spool.Done(i.ID)
+		b.unresolved.done(i.ID)
 	}
 	if n := len(list) - len(left); n > 0 && ctx.Err() == nil {
 		b.log.Info("objects of transactions that were never published are deleted", "transactions", n)
@@ -109,14 +122,18 @@ func (b *Bridge) deleteIntents(ctx context.Context, list []spool.Intent) (left [
 	return left
 }
 
+// deleteKeys deletes objects, some at a time, until one cannot be deleted.
 func (b *Bridge) deleteKeys(ctx context.Context, keys []string) error {
-	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
-	defer cancel()
-	var errs []error
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(undoParallel)
 	for _, key := range keys {
-		errs = append(errs, objectstore.Discard(ctx, b.store, key))
+		g.Go(func() error {
+			ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+			defer cancel()
+			return objectstore.Discard(ctx, b.store, key)
+		})
 	}
-	return errors.Join(errs...)
+	return g.Wait()
 }
 
 // pause waits, unless ctx ends.
