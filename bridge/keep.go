@@ -21,6 +21,9 @@ func (t *transaction) intend(key string) error {
 		return nil
 	}
 	if err := t.bridge.cfg.Spool.Uploading(t.id, key); err != nil {
+		if len(t.keys) == 0 {
+			t.bridge.cfg.Spool.Done(t.id) // nothing is uploaded, so nobody will end it
+		}
 		return fmt.Errorf("%w: %w", errSpool, err)
 	}
 	return nil

@@ -164,8 +164,8 @@ func TestSpoolGone(t *testing.T) {
 	if got := b.deliver(bytes.NewReader(letter(100_000))); got != "451 4.3.1" {
 		t.Errorf("%s, want 451 4.3.1", got)
 	}
-	if got := b.objects(); len(got) != 0 {
-		t.Errorf("objects %v, want none", got)
+	if objects, intents := b.objects(), s.Intents(); len(objects) != 0 || len(intents) != 0 {
+		t.Errorf("objects %v, intents %v, want none", objects, intents)
 	}
 }
 
