@@ -33,6 +33,9 @@ type Command struct {
 	Dir string
 	// Stdin is a file to read as standard input; empty means none.
 	Stdin string
+	// Log is a file that all output is appended to. Empty means files of the process's own, which Run shows the end of
+	// when the test fails.
+	Log string
 }
 
 // Process is a running or ended child process. Its methods are safe for concurrent use.
@@ -49,14 +52,18 @@ type Process struct {
 // held up by a slow reader.
 func Run(t testing.TB, c Command) *Process {
 	t.Helper()
-	dir := t.TempDir()
-	p, err := start(c, filepath.Join(dir, "stdout"), filepath.Join(dir, "stderr"))
+	stdout, stderr := c.Log, c.Log
+	if c.Log == "" {
+		dir := t.TempDir()
+		stdout, stderr = filepath.Join(dir, "stdout"), filepath.Join(dir, "stderr")
+	}
+	p, err := start(c, stdout, stderr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		p.Kill()
-		if t.Failed() {
+		if t.Failed() && c.Log == "" {
 			t.Logf("%s (pid %d): %v, its output ended:\n%s", p.name, p.pid, p.state, tail(p.Stdout()+p.Stderr(), 4096))
 		}
 	})

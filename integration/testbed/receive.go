@@ -2,7 +2,6 @@ package testbed
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"os"
@@ -96,9 +95,9 @@ func receive(t testing.TB, b *AMQPBroker, queue string, n int, c Command) []Rece
 	}
 	var got []Received
 	for line := range strings.Lines(out) {
-		var m Received
-		if err := json.Unmarshal([]byte(line), &m); err != nil {
-			t.Fatalf("read the output of %s: %v: %s", c.Path, err, line)
+		m, err := readReceived(line)
+		if err != nil {
+			t.Fatal(err)
 		}
 		got = append(got, m)
 	}

@@ -2,10 +2,12 @@
 'use strict';
 const rhea = require('rhea');
 
-const [host, port, username, password, address, capability, count] = process.argv.slice(2);
+const [host, port, username, password, address, capability, count, fence] = process.argv.slice(2);
 const container = rhea.create_container();
 const DATA_SECTION = 0x75;
-let left = Number(count);
+let left = fence ? Infinity : Number(count);
+const WINDOW = 100; // credit, where the number of messages is not known
+let credit = 0;
 
 function body(message) {
   if (!message.body || message.body.typecode !== DATA_SECTION) {
@@ -31,11 +33,19 @@ function describe(message) {
 }
 
 container.on('message', context => {
+  if (fence && context.message.subject === fence) {
+    context.delivery.accept();
+    context.connection.close();
+    return;
+  }
   console.log(JSON.stringify(describe(context.message)));
   context.delivery.accept();
   left -= 1;
+  credit -= 1;
   if (left === 0) {
     context.connection.close();
+  } else if (fence && credit < WINDOW / 2) {
+    give(context.receiver, WINDOW - credit);
   }
 });
 
@@ -49,6 +59,11 @@ for (const event of ['connection_error', 'session_error', 'receiver_error', 'dis
   });
 }
 
+function give(receiver, n) {
+  credit += n;
+  receiver.add_credit(n);
+}
+
 const connection = container.connect({ host, port: Number(port), username, password, reconnect: false });
 // No window that refills itself: credit for the messages wanted, once, so that no other is taken. It is given when the
 // broker has answered, because before that rhea does not know the numbers that a flow has to carry (AMQP 1.0, 2.5.6).
@@ -57,6 +72,6 @@ container.once('receiver_open', context => {
   // QUIRK: rhea counts deliveries from 0 whatever the broker's attach says (AMQP 1.0, 2.6.7); RabbitMQ 4 begins below
   // zero, modulo 2^32, and would send that many more.
   receiver.delivery_count = receiver.remote.attach.initial_delivery_count || 0;
-  receiver.add_credit(left);
+  give(receiver, fence ? WINDOW : left);
 });
 connection.open_receiver({ source: { address, capabilities: capability ? [capability] : [] }, credit_window: 0, autoaccept: false });

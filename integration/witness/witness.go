@@ -8,7 +8,9 @@
 //	{"messageId": "…", "contentType": "…", "subject": "…", "to": "…", "groupId": "…", "correlationId": "…",
 //	 "durable": true, "applicationProperties": {}, "body": "…"}
 //
-// What a message does not have is null. A receiver runs until it has its messages; who runs it sets the time limit.
+// What a message does not have is null. receive.js takes one argument more, a subject: it then takes everything that
+// there is and that comes, up to a message with that subject, which it accepts and does not print. A receiver runs until
+// it has its messages; who runs it sets the time limit.
 package witness
 
 import "embed"
