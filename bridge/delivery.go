@@ -35,12 +35,15 @@ func (s *Session) deliveries() []*delivery {
 		at := slices.IndexFunc(list, func(d *delivery) bool { return d.destination == r.target.Destination })
 		if at < 0 {
 			at = len(list)
-			list = append(list, &delivery{id: uuid.Must(uuid.NewV7()).String(), destination: r.target.Destination})
+			list = append(list, &delivery{id: newID().String(), destination: r.target.Destination})
 		}
 		list[at].rcpts = append(list[at].rcpts, i)
 	}
 	return list
 }
+
+// newID is the id of a new transaction or delivery.
+func newID() uuid.UUID { return failpoint.ID(uuid.Must(uuid.NewV7())) }
 
 // publish fits and publishes every delivery, and notes in each what became of it.
 func (t *transaction) publish(ctx context.Context, s *Session, email *schema.Email, list []*delivery) {

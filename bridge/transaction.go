@@ -9,8 +9,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/google/uuid"
-
 	"lsmtpd/bridge/failpoint"
 	"lsmtpd/bridge/publish"
 	"lsmtpd/extract"
@@ -68,7 +66,7 @@ func (s *Session) Deliver(ctx context.Context, body io.Reader) (id string, errs 
 }
 
 func (b *Bridge) newTransaction(body io.Reader) *transaction {
-	id := uuid.Must(uuid.NewV7())
+	id := newID()
 	t := &transaction{bridge: b, id: id.String(), begun: time.Unix(id.Time().UnixTime()), blobs: map[string]schema.Blob{}, problems: []schema.Problem{}}
 	t.threshold = b.cfg.OffloadThreshold
 	t.source = newSource(body, b.cfg.MaxMessageBytes, b.cfg.Digest, nil)

@@ -3,6 +3,7 @@
 package failpoint
 
 import (
+	"encoding/binary"
 	"fmt"
 	"os"
 	"slices"
@@ -10,6 +11,9 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
 )
 
 // variable is the environment variable that names the step.
@@ -51,4 +55,27 @@ func Hit(name string) {
 		_ = self.Kill()
 	}
 	select {} // nothing more happens here
+}
+
+// clockVariable is the environment variable that says how far the clock of ids is ahead.
+const clockVariable = "LSMTPD_FAILPOINT_CLOCK"
+
+var ahead = sync.OnceValue(func() time.Duration {
+	value := os.Getenv(clockVariable)
+	if value == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(value)
+	if err != nil {
+		panic(fmt.Sprintf("%s: %v", clockVariable, err))
+	}
+	return d
+})
+
+// ID is u, a UUIDv7, as it would have been made by a clock that is ahead.
+func ID(u uuid.UUID) uuid.UUID {
+	// The first 48 bits are milliseconds (RFC 9562 §5.7).
+	stamp := binary.BigEndian.Uint64(u[:8]) + uint64(ahead().Milliseconds())<<16
+	binary.BigEndian.PutUint64(u[:8], stamp)
+	return u
 }

@@ -243,12 +243,15 @@ type swept struct {
 func (i *instance) sweep(t *testing.T, args ...string) (list []swept) {
 	t.Helper()
 	c := i.command(nil, append([]string{"sweep", "--json"}, args...)...)
-	c.Log = ""
+	c.Log = filepath.Join(t.TempDir(), "sweep")
 	p := testbed.Run(t, c)
 	if code := p.ExitCode(t, patience); code != 0 {
-		t.Errorf("lsmtpd sweep: exit code %d: %s", code, p.Stderr())
+		t.Errorf("lsmtpd sweep: exit code %d: %s", code, p.Stdout())
 	}
 	for line := range strings.Lines(p.Stdout()) {
+		if !strings.HasPrefix(line, "{") {
+			continue // for people
+		}
 		var s swept
 		if err := json.Unmarshal([]byte(line), &s); err != nil {
 			t.Errorf("lsmtpd sweep printed %.200q: %v", line, err)

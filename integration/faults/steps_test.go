@@ -49,7 +49,7 @@ var scenarios = []scenario{
 		{"spool.written", everyMail}, {"spool.synced", everyMail}, {"spool.renamed", everyMail}, {"spool.durable", everyMail},
 		{"intent.dropped", withObject}, {"reply.before", everyMail},
 		{"replay.begun", everyMail}, {"replay.fitted", everyMail}, {"replay.sent.synced", withObject},
-		{"replay.transfer.begun", everyMail}, {"replay.settled", everyMail}, {"replay.removed", everyMail},
+		{"transfer.begun", everyMail}, {"transfer.settled", everyMail}, {"replay.settled", everyMail}, {"replay.removed", everyMail},
 	}},
 	{name: "always", mode: "always", steps: []reach{
 		{"raw.written", everyMail}, {"raw.durable", everyMail}, {"intent.dropped", everyMail},
@@ -57,7 +57,7 @@ var scenarios = []scenario{
 		{"upload.part", []content{multipart}}, {"upload.complete", withObject},
 		{"replay.extracted", everyMail}, {"replay.prepared", everyMail}, {"replay.raw.removed", everyMail},
 	}},
-	{name: "refused", mode: "fallback", full: true, armed: settings{"spool.max_bytes": "1", "broker.settle_timeout": "1s"}, steps: []reach{
+	{name: "refused", mode: "fallback", full: true, armed: settings{"spool.max_bytes": "1", "broker.settle_timeout": "1s", "spool.after": "1s"}, steps: []reach{
 		{"intent.refused.synced", withObject}, {"undo.deleted", withObject},
 	}},
 	{name: "client gone", mode: "fallback", gone: true, steps: []reach{{"undo.deleted", withObject}}},
@@ -79,6 +79,9 @@ func TestEveryStep(t *testing.T) {
 	for _, s := range scenarios {
 		for _, r := range s.steps {
 			reached[r.step] = true
+			if !slices.Contains(failpoint.Names, r.step) {
+				t.Errorf("there is no step %s", r.step)
+			}
 		}
 	}
 	for _, name := range failpoint.Names {
@@ -168,6 +171,9 @@ func (s *stage) cell(step string, c content, reached bool) {
 		s.lead(m)
 		if reached {
 			eventually(t, fmt.Sprintf("the death at %s, %v", step, c), 30*time.Second, func() bool { return !i.Running() })
+			if code := i.ExitCode(t, patience); code != -1 {
+				t.Errorf("lsmtpd has ended with exit code %d, instead of dying at %s, %v", code, step, c)
+			}
 			counts.add(killAtStep)
 		}
 	})

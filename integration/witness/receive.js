@@ -61,6 +61,7 @@ for (const event of ['connection_error', 'session_error', 'receiver_error', 'dis
 
 function give(receiver, n) {
   credit += n;
+  receiver.delivery_count %= 2 ** 32; // QUIRK: rhea counts on past the serial numbers of RFC 1982 (AMQP 1.0, 2.8.10)
   receiver.add_credit(n);
 }
 
