@@ -42,7 +42,7 @@ func randomKills(t *testing.T, times int, rabbitMQ bool) {
 	l := r.startLoad(ordinary(i))
 	for range times {
 		r.pause(100*time.Millisecond, 1500*time.Millisecond)
-		r.cut(i.Kill)
+		r.kill(i.Kill)
 		counts.add(killAtRandom)
 		i.start(t, settings{"spool.mode": modes[r.rand.IntN(len(modes))]})
 	}
@@ -170,7 +170,7 @@ func clock(t *testing.T) {
 		c.Env = append(c.Env, "LSMTPD_FAILPOINT_CLOCK=1h")
 		i.launch(t, c)
 		l.waitAcked(50)
-		r.cut(i.Kill)
+		r.kill(i.Kill)
 		counts.add(clockBack)
 		i.start(t, nil)
 		l.waitAcked(50)
@@ -178,7 +178,7 @@ func clock(t *testing.T) {
 		l.waitAcked(50)
 		l.finish()
 		i.waitEmpty(t)
-		r.cut(i.Kill)
+		r.kill(i.Kill)
 	}
 	i.start(t, nil)
 	r.verify()

@@ -34,7 +34,8 @@ type round struct {
 // cut is a time in which something was cut, killed or held up, so that deliveries in flight may be made twice.
 type cut struct {
 	from, to time.Time
-	replays  int // from the spool, that may have been under way
+	replays  int  // from the spool, that may have been under way
+	kill     bool // of the only lsmtpd: nothing is in flight any more afterwards
 }
 
 // replayWorkers is how many records an lsmtpd replays at a time.
@@ -80,8 +81,13 @@ func (r *round) instance(mode string, s settings) *instance {
 }
 
 // cut notes that what is done is a cut.
-func (r *round) cut(do func()) {
-	c := cut{from: time.Now(), replays: r.replays()}
+func (r *round) cut(do func()) { r.note(cut{}, do) }
+
+// kill notes that what is done ends the only lsmtpd.
+func (r *round) kill(do func()) { r.note(cut{kill: true}, do) }
+
+func (r *round) note(c cut, do func()) {
+	c.from, c.replays = time.Now(), r.replays()
 	do()
 	c.to, c.replays = time.Now(), max(c.replays, r.replays())
 	r.mu.Lock()

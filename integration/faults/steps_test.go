@@ -167,7 +167,7 @@ func (s *stage) cell(step string, c content, reached bool) {
 		s.link.Reset()
 	}
 	i.startArmed(t, s.armed, step, 1)
-	s.cut(func() {
+	s.kill(func() {
 		s.lead(m)
 		if reached {
 			eventually(t, fmt.Sprintf("the death at %s, %v", step, c), 30*time.Second, func() bool { return !i.Running() })
@@ -200,7 +200,7 @@ func (s *stage) lead(m *mail) {
 	if err == nil {
 		defer c.close()
 		if s.gone {
-			err = c.breakOffLate(m)
+			err = s.breakOffLate(c, m)
 		} else {
 			err = c.deliver(m)
 		}
@@ -230,14 +230,22 @@ func (r *round) deliver(m *mail) {
 	})
 }
 
-// breakOffLate sends all but the end of data, and is gone.
-func (c *client) breakOffLate(m *mail) error {
+// breakOffLate sends all but the end of data, and is gone when the object is in the store.
+func (s *stage) breakOffLate(c *client, m *mail) error {
+	before, err := s.store.keys(s.t.Context())
+	must(s.t, err)
 	octets := m.message()
 	if err := c.begin(m, len(octets)); err != nil {
 		return err
 	}
 	if err := c.write(octets); err != nil {
 		return err
+	}
+	if m.content != noAttachment {
+		eventually(s.t, "the object in the store", patience, func() bool {
+			now, err := s.store.keys(s.t.Context())
+			return err == nil && len(now) > len(before)
+		})
 	}
 	return errors.Join(c.conn.SetLinger(0), errLost)
 }

@@ -286,10 +286,7 @@ func (r *round) inFlight() (n int) {
 			if a.sent.IsZero() {
 				continue
 			}
-			end := a.replied
-			if a.reply == "" {
-				end = end.Add(lostFor)
-			}
+			end := r.ended(a)
 			for _, c := range r.cuts {
 				if !c.from.After(end) && !a.sent.After(c.to) {
 					n += len(m.destinations)
@@ -298,4 +295,18 @@ func (r *round) inFlight() (n int) {
 		}
 	}
 	return n
+}
+
+// ended is when the last trace of a try was gone from lsmtpd.
+func (r *round) ended(a attempt) time.Time {
+	if a.reply != "" {
+		return a.replied
+	}
+	end := a.replied.Add(lostFor)
+	for _, c := range r.cuts {
+		if c.kill && c.to.After(a.sent) && c.to.Before(end) {
+			end = c.to
+		}
+	}
+	return end
 }
