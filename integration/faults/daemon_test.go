@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -223,14 +224,41 @@ func (i *instance) waiting() int {
 	return len(names)
 }
 
-// waitEmpty waits until everything in the spool is delivered.
+// waitEmpty waits until everything in the spool is delivered, as long as there becomes less of it.
 func (i *instance) waitEmpty(t *testing.T) {
 	t.Helper()
-	if i.spool == "" {
-		return
+	for left := i.waiting(); left > 0; left = i.waiting() {
+		i.WaitFor(t, fmt.Sprintf("less than %d records in the spool", left), patience, func() bool { return i.waiting() < left })
 	}
-	left := 0
-	i.WaitFor(t, "the spool to be empty", patience, func() bool { left = i.waiting(); return left == 0 })
+}
+
+// logDoubt matches what lsmtpd says of a delivery that it does not know the outcome of.
+var logDoubt = regexp.MustCompile(`msg="delivery in doubt" transaction=(\S+) `)
+
+// inDoubt are the transactions that the instance lists as in doubt. Without a spool, the log is the list.
+func (i *instance) inDoubt(t *testing.T) (transactions map[string]bool, wrong []string) {
+	t.Helper()
+	transactions = map[string]bool{}
+	if i.spool == "" {
+		log, err := os.ReadFile(i.log)
+		must(t, err)
+		for _, m := range logDoubt.FindAllSubmatch(log, -1) {
+			transactions[string(m[1])] = true
+		}
+		return transactions, nil
+	}
+	for _, s := range i.sweep(t) {
+		if s.Kind == "in-doubt" {
+			transactions[s.TransactionID] = true
+		} else {
+			wrong = append(wrong, fmt.Sprintf("%s %s", s.Kind, s.Key))
+		}
+	}
+	// The end of an intent is written with the next line that somebody waits for: the file may list more than live.
+	if n, ok := i.metric("lsmtpd_intents"); !ok || int(n) > len(transactions) {
+		wrong = append(wrong, fmt.Sprintf("%v intents (known: %v), %d of them in doubt", n, ok, len(transactions)))
+	}
+	return transactions, wrong
 }
 
 // swept is a line of "lsmtpd sweep --json".

@@ -33,9 +33,10 @@ type round struct {
 
 // cut is a time in which something was cut, killed or held up, so that deliveries in flight may be made twice.
 type cut struct {
-	from, to time.Time
-	replays  int  // from the spool, that may have been under way
-	kill     bool // of the only lsmtpd: nothing is in flight any more afterwards
+	from, to  time.Time
+	replays   int  // from the spool, that may have been under way
+	noReplays bool // none of them can be made twice by it
+	kill      bool // of the only lsmtpd: nothing is in flight any more afterwards
 }
 
 // replayWorkers is how many records an lsmtpd replays at a time.
@@ -90,6 +91,9 @@ func (r *round) note(c cut, do func()) {
 	c.from, c.replays = time.Now(), r.replays()
 	do()
 	c.to, c.replays = time.Now(), max(c.replays, r.replays())
+	if c.noReplays {
+		c.replays = 0
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.cuts = append(r.cuts, c)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -60,6 +61,9 @@ func (r *round) read() (list []published) {
 	r.t.Helper()
 	for d, received := range r.drained {
 		for _, raw := range received {
+			if string(raw.Body) == filler {
+				continue
+			}
 			m, err := schema.Decode(raw.Body)
 			if err != nil {
 				r.t.Errorf("a message cannot be read: %v: %.200s", err, raw.Body)
@@ -212,28 +216,16 @@ func (r *round) others(ctx context.Context, referred map[string]schema.Blob) (wr
 	r.t.Helper()
 	doubt := map[string]bool{}
 	for _, i := range r.all {
-		if i.spool == "" {
-			continue
-		}
-		transactions := map[string]bool{}
-		for _, s := range i.sweep(r.t) {
-			if s.Kind == "in-doubt" {
-				doubt[s.Key], transactions[s.TransactionID] = true, true
-			} else {
-				wrong = append(wrong, fmt.Sprintf("%s %s", s.Kind, s.Key))
-			}
-		}
-		// The end of an intent is written with the next line that somebody waits for: the file may list more than live.
-		if n, ok := i.metric("lsmtpd_intents"); !ok || int(n) > len(transactions) {
-			wrong = append(wrong, fmt.Sprintf("%v intents (known: %v), %d of them in doubt", n, ok, len(transactions)))
-		}
+		transactions, more := i.inDoubt(r.t)
+		maps.Copy(doubt, transactions)
+		wrong = append(wrong, more...)
 	}
 	keys, err := r.store.keys(ctx)
 	if err != nil {
 		return append(wrong, err.Error())
 	}
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
-		if _, belongs := referred[key]; !belongs && !doubt[key] {
+		if _, belongs := referred[key]; !belongs && !doubt[path.Base(path.Dir(key))] {
 			wrong = append(wrong, "ORPHAN: "+key)
 		}
 	}

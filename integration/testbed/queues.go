@@ -14,8 +14,9 @@ const SmallQueueLimit = 10
 // queueManager makes and deletes queues by the management that a kind of broker has over AMQP itself, so that it works
 // with a broker from the environment too.
 type queueManager interface {
-	// create makes a durable queue, which rejects what is more than SmallQueueLimit messages if it is small.
-	create(ctx context.Context, b *AMQPBroker, queue string, small bool) error
+	// create makes a durable queue, which rejects what is more than limit messages; 0 is no limit. On Artemis the limit is
+	// in the name, see small.
+	create(ctx context.Context, b *AMQPBroker, queue string, limit int) error
 	// remove deletes a queue with what is in it, also while it is in use.
 	remove(ctx context.Context, b *AMQPBroker, queue string) error
 	// missing and small are names for the two kinds of queues, made from a random one.
@@ -29,7 +30,15 @@ type queueManager interface {
 func (b *AMQPBroker) SmallQueue(t testing.TB) string {
 	t.Helper()
 	queue := b.manager.small(randomName())
-	b.manage(t, "make the small queue "+queue, func(ctx context.Context) error { return b.manager.create(ctx, b, queue, true) })
+	b.manage(t, "make the small queue "+queue, func(ctx context.Context) error { return b.manager.create(ctx, b, queue, SmallQueueLimit) })
+	return queue
+}
+
+// LimitedQueue is SmallQueue with another limit. Artemis has none but that of SmallQueue.
+func (b *AMQPBroker) LimitedQueue(t testing.TB, limit int) string {
+	t.Helper()
+	queue := b.manager.missing(randomName())
+	b.manage(t, "make the limited queue "+queue, func(ctx context.Context) error { return b.manager.create(ctx, b, queue, limit) })
 	return queue
 }
 
@@ -40,7 +49,7 @@ func (b *AMQPBroker) MissingQueue(testing.TB) string { return b.manager.missing(
 // CreateQueue makes a durable queue that is not there.
 func (b *AMQPBroker) CreateQueue(t testing.TB, queue string) {
 	t.Helper()
-	b.manage(t, "make the queue "+queue, func(ctx context.Context) error { return b.manager.create(ctx, b, queue, false) })
+	b.manage(t, "make the queue "+queue, func(ctx context.Context) error { return b.manager.create(ctx, b, queue, 0) })
 }
 
 // DeleteQueue deletes a queue with what is in it, also under those who are attached to it.
@@ -88,7 +97,7 @@ type artemisQueues struct{}
 func (artemisQueues) missing(random string) string { return "fixed." + random }
 func (artemisQueues) small(random string) string   { return "full.fail." + random }
 
-func (m artemisQueues) create(ctx context.Context, b *AMQPBroker, queue string, _ bool) error {
+func (m artemisQueues) create(ctx context.Context, b *AMQPBroker, queue string, _ int) error {
 	config := fmt.Sprintf(`{"name":%[1]q,"address":%[1]q,"routing-type":"ANYCAST","durable":true,"auto-create-address":true}`, queue)
 	return m.do(ctx, b, "createQueue", fmt.Sprintf("[%q]", config))
 }
@@ -114,10 +123,10 @@ type brokerJQueues struct{}
 func (brokerJQueues) missing(random string) string { return random }
 func (brokerJQueues) small(random string) string   { return random }
 
-func (m brokerJQueues) create(ctx context.Context, b *AMQPBroker, queue string, small bool) error {
+func (m brokerJQueues) create(ctx context.Context, b *AMQPBroker, queue string, limit int) error {
 	attributes := object{"name": queue, "durable": true}
-	if small {
-		attributes["overflowPolicy"], attributes["maximumQueueDepthMessages"] = "REJECT", SmallQueueLimit
+	if limit > 0 {
+		attributes["overflowPolicy"], attributes["maximumQueueDepthMessages"] = "REJECT", limit
 	}
 	return m.do(ctx, b, "CREATE", nil, attributes)
 }

@@ -70,7 +70,7 @@ func newRabbitMQ(server *Server) *AMQPBroker {
 		ctx, cancel := context.WithTimeout(context.Background(), clientTimeout)
 		defer cancel()
 		queue := randomName()
-		return queue, b.manager.create(ctx, b, queue, false)
+		return queue, b.manager.create(ctx, b, queue, 0)
 	}
 	return b
 }

@@ -15,16 +15,16 @@ import (
 // rabbitMQAddress is the address of a queue in RabbitMQ 4's own format, the second.
 func rabbitMQAddress(queue string) string { return "/queues/" + url.PathEscape(queue) }
 
-// rabbitMQQueues manages RabbitMQ. Queues are quorum queues, but small ones classic: those count exactly.
+// rabbitMQQueues manages RabbitMQ. Queues are quorum queues, but limited ones classic: those count exactly.
 type rabbitMQQueues struct{}
 
 func (rabbitMQQueues) missing(random string) string { return random }
 func (rabbitMQQueues) small(random string) string   { return random }
 
-func (rabbitMQQueues) create(ctx context.Context, b *AMQPBroker, queue string, small bool) error {
+func (rabbitMQQueues) create(ctx context.Context, b *AMQPBroker, queue string, limit int) error {
 	arguments := object{"x-queue-type": "quorum"}
-	if small {
-		arguments = object{"x-queue-type": "classic", "x-max-length": int64(SmallQueueLimit), "x-overflow": "reject-publish"}
+	if limit > 0 {
+		arguments = object{"x-queue-type": "classic", "x-max-length": int64(limit), "x-overflow": "reject-publish"}
 	}
 	body := object{"durable": true, "exclusive": false, "auto_delete": false, "arguments": arguments}
 	return b.manageRabbitMQ(ctx, http.MethodPut, rabbitMQAddress(queue), body)
