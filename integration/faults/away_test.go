@@ -45,12 +45,10 @@ func away(t *testing.T) {
 	i := r.instance("fallback", nil)
 	i.start(t, nil)
 	i.waitReady(t)
-	length, times := time.Minute, wanted(brokerAway)
-	for n := range times {
+	for n := range wanted(brokerAway) {
+		length := time.Minute
 		if long && n == 0 {
 			length = 10 * time.Minute
-		} else {
-			length = time.Minute
 		}
 		r.awayFor(i, link, length)
 	}

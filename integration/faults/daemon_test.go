@@ -235,21 +235,22 @@ func (i *instance) waitEmpty(t *testing.T) {
 // logDoubt matches what lsmtpd says of a delivery that it does not know the outcome of.
 var logDoubt = regexp.MustCompile(`msg="delivery in doubt" transaction=(\S+) `)
 
-// inDoubt are the transactions that the instance lists as in doubt. Without a spool, the log is the list.
-func (i *instance) inDoubt(t *testing.T) (transactions map[string]bool, wrong []string) {
+// inDoubt are the keys of what the instance lists as in doubt. Without a spool the log is the list, of transactions.
+func (i *instance) inDoubt(t *testing.T) (listed map[string]bool, wrong []string) {
 	t.Helper()
-	transactions = map[string]bool{}
+	listed = map[string]bool{}
 	if i.spool == "" {
 		log, err := os.ReadFile(i.log)
 		must(t, err)
 		for _, m := range logDoubt.FindAllSubmatch(log, -1) {
-			transactions[string(m[1])] = true
+			listed[string(m[1])] = true
 		}
-		return transactions, nil
+		return listed, nil
 	}
+	transactions := map[string]bool{}
 	for _, s := range i.sweep(t) {
 		if s.Kind == "in-doubt" {
-			transactions[s.TransactionID] = true
+			listed[s.Key], transactions[s.TransactionID] = true, true
 		} else {
 			wrong = append(wrong, fmt.Sprintf("%s %s", s.Kind, s.Key))
 		}
@@ -258,7 +259,7 @@ func (i *instance) inDoubt(t *testing.T) (transactions map[string]bool, wrong []
 	if n, ok := i.metric("lsmtpd_intents"); !ok || int(n) > len(transactions) {
 		wrong = append(wrong, fmt.Sprintf("%v intents (known: %v), %d of them in doubt", n, ok, len(transactions)))
 	}
-	return transactions, wrong
+	return listed, wrong
 }
 
 // swept is a line of "lsmtpd sweep --json".

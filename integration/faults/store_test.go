@@ -86,7 +86,7 @@ func (b *bucket) digest(ctx context.Context, key string) (string, int64, error) 
 	if err != nil {
 		return "", 0, err
 	}
-	defer o.Close() //nolint:errcheck // only read
+	defer o.Close()
 	return digest(o)
 }
 
@@ -141,6 +141,6 @@ func (d directory) digest(_ context.Context, key string) (string, int64, error) 
 	if err != nil {
 		return "", 0, err
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	return digest(f)
 }

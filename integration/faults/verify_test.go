@@ -216,8 +216,8 @@ func (r *round) others(ctx context.Context, referred map[string]schema.Blob) (wr
 	r.t.Helper()
 	doubt := map[string]bool{}
 	for _, i := range r.all {
-		transactions, more := i.inDoubt(r.t)
-		maps.Copy(doubt, transactions)
+		listed, more := i.inDoubt(r.t)
+		maps.Copy(doubt, listed)
 		wrong = append(wrong, more...)
 	}
 	keys, err := r.store.keys(ctx)
@@ -225,7 +225,7 @@ func (r *round) others(ctx context.Context, referred map[string]schema.Blob) (wr
 		return append(wrong, err.Error())
 	}
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
-		if _, belongs := referred[key]; !belongs && !doubt[path.Base(path.Dir(key))] {
+		if _, belongs := referred[key]; !belongs && !doubt[key] && !doubt[path.Base(path.Dir(key))] {
 			wrong = append(wrong, "ORPHAN: "+key)
 		}
 	}
