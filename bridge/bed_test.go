@@ -231,6 +231,7 @@ type faultyStore struct {
 	down   error         // every call fails with it
 	slow   time.Duration // what a Put takes when its octets are there
 	hangs  bool          // a Put does not end before its context
+	stays  error         // every Delete fails with it
 }
 
 func (s *faultyStore) fault() error {
@@ -264,6 +265,22 @@ func (s *faultyStore) Put(ctx context.Context, key string, r io.Reader) (objects
 		return objectstore.Object{}, errors.Join(context.Cause(ctx), s.Delete(context.WithoutCancel(ctx), key))
 	}
 	return o, err
+}
+
+func (s *faultyStore) setStays(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stays = err
+}
+
+func (s *faultyStore) Delete(ctx context.Context, key string) error {
+	s.mu.Lock()
+	err := s.stays
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return s.Store.Delete(ctx, key)
 }
 
 func (s *faultyStore) Check(ctx context.Context) error {

@@ -327,3 +327,23 @@ func (b *bed) storeGoes(err error) {
 		}
 	}
 }
+
+// TestUndoneLater: what a refused message has left in the store, because that was down, is deleted when it is back.
+func TestUndoneLater(t *testing.T) {
+	s := newSpool(t, spool.Config{})
+	b := newBed(t, options{bridge: func(cfg *bridge.Config) { cfg.Spool = s }})
+	eventually(t, "the link is attached", func() bool { return b.publisher.Health(address) == nil })
+	b.store.failAt = 2
+	b.store.setStays(errors.New("down"))
+	if got := b.deliver(bytes.NewReader(letter(100_000, 100_000))); got != "451 4.3.1" {
+		t.Errorf("%s, want 451 4.3.1", got)
+	}
+	if got := b.objects(); len(got) != 1 {
+		t.Errorf("objects %v, want the first attachment", got)
+	}
+	if got := s.Intents(); len(got) != 1 {
+		t.Errorf("intents %v, want one", got)
+	}
+	b.store.setStays(nil)
+	eventually(t, "the object is deleted", func() bool { return len(b.objects()) == 0 })
+}

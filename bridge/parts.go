@@ -104,6 +104,7 @@ func (t *transaction) put(ctx context.Context, name string, r io.Reader) (*schem
 	o, err := t.bridge.store.Put(ctx, key, r)
 	if err != nil {
 		t.bridge.metrics.uploads.WithLabelValues("failed").Inc()
+		t.uncertain = t.uncertain || errors.Is(err, objectstore.ErrUncertain)
 		if failure := t.source.failure(); failure != nil {
 			return nil, failure
 		}

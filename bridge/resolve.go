@@ -26,12 +26,15 @@ var errUnresolved = errors.New("what the last owner of the spool left under this
 
 // unresolved is the ids whose objects are being deleted, because no message can refer to them.
 type unresolved struct {
-	mu  sync.Mutex
-	ids map[string]bool
+	wake chan struct{}
+
+	mu   sync.Mutex
+	ids  map[string]bool
+	more []spool.Intent // that resolve has not seen yet
 }
 
 func newUnresolved(left []spool.Intent) *unresolved {
-	u := &unresolved{ids: map[string]bool{}}
+	u := &unresolved{ids: map[string]bool{}, wake: make(chan struct{}, 1)}
 	for _, i := range left {
 		if i.State != spool.Publishing {
 			u.ids[i.ID] = true
@@ -52,9 +55,30 @@ func (u *unresolved) done(id string) {
 	delete(u.ids, id)
 }
 
-// resolve ends the intents that the last owner of the spool left behind: what was never published is deleted, until
-// the store has confirmed it; what may have been is reported and stays. Intents of records in the spool are the
-// replay's business.
+// add has the objects of a transaction deleted that was refused, and could not be undone at once.
+func (u *unresolved) add(i spool.Intent) {
+	u.mu.Lock()
+	u.ids[i.ID] = true
+	u.more = append(u.more, i)
+	u.mu.Unlock()
+	select {
+	case u.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take returns what was added since the last call.
+func (u *unresolved) take() []spool.Intent {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	more := u.more
+	u.more = nil
+	return more
+}
+
+// resolve ends the intents that the last owner of the spool left behind, and those of transactions whose undoing has
+// failed since: what was never published is deleted, until the store has confirmed it; what may have been is reported
+// and stays. Intents of records in the spool are the replay's business.
 func (b *Bridge) resolve(ctx context.Context) {
 	var open []spool.Intent
 	doubt := 0
@@ -68,11 +92,19 @@ func (b *Bridge) resolve(ctx context.Context) {
 	if doubt > 0 {
 		b.log.Warn("transactions are in doubt since a crash: a broker may hold their messages, and their objects stay", "count", doubt, "list", "lsmtpd sweep")
 	}
-	for wait := time.Second; len(open) > 0 && ctx.Err() == nil; {
+	for wait := time.Second; ctx.Err() == nil; {
+		if open = append(open, b.unresolved.take()...); len(open) == 0 {
+			select {
+			case <-b.unresolved.wake:
+			case <-ctx.Done():
+			}
+			continue
+		}
 		again := b.deleteIntents(ctx, open)
 		open = append(again, b.deleteTwice(ctx, without(open, again))...)
 		if len(open) == 0 {
-			return
+			wait = time.Second
+			continue
 		}
 		wait = min(2*wait, resolveMost)
 		b.log.Warn("objects of unfinished transactions could not be deleted yet", "transactions", len(open), "again_in", wait)

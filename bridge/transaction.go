@@ -11,6 +11,7 @@ import (
 
 	"lsmtpd/bridge/failpoint"
 	"lsmtpd/bridge/publish"
+	"lsmtpd/bridge/spool"
 	"lsmtpd/extract"
 	"lsmtpd/objectstore"
 	"lsmtpd/schema"
@@ -34,6 +35,7 @@ type transaction struct {
 	keys      []string // objects that may exist in the store
 	head      *[]byte  // from headPool
 
+	uncertain  bool // something may still come to be under one of them after it was deleted
 	handedOver bool // a message that refers to the objects may be with the broker
 }
 
@@ -79,7 +81,7 @@ func (t *transaction) run(ctx context.Context, s *Session, deliveries []*deliver
 	defer func() {
 		if p := recover(); p != nil {
 			if !t.handedOver {
-				t.undo(ctx)
+				t.undoOrLater(ctx)
 			}
 			panic(p) // the receiving side ends the session
 		}
@@ -95,7 +97,7 @@ func (t *transaction) run(ctx context.Context, s *Session, deliveries []*deliver
 		}
 	}
 	if !keepsObjects(deliveries) {
-		t.undo(ctx)
+		t.undoOrLater(ctx)
 		return
 	}
 	t.intended(deliveries)
@@ -208,23 +210,33 @@ const (
 	undoParallel = 4
 )
 
-// undo removes the objects of a transaction that was refused.
-func (t *transaction) undo(ctx context.Context) {
+// undo removes the objects of a transaction that was refused. False: something may be left, and the intent stays.
+func (t *transaction) undo(ctx context.Context) bool {
 	if len(t.keys) == 0 {
-		return
+		return true
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
 	t.intendDeletion()
 	left := t.deleteAll(ctx)
-	if len(left) == 0 {
-		if t.bridge.cfg.Spool != nil {
-			t.bridge.cfg.Spool.Done(t.id)
-		}
-		return
+	if len(left) > 0 {
+		t.bridge.metrics.leftBehind.Add(float64(len(left)))
+		t.bridge.log.Error("objects of a refused message left in the store", "transaction", t.id, "count", len(left), "first_key", left[0])
 	}
-	t.bridge.metrics.leftBehind.Add(float64(len(left)))
-	t.bridge.log.Error("objects of a refused message left in the store", "transaction", t.id, "count", len(left), "first_key", left[0])
+	if len(left) > 0 || t.uncertain {
+		return false
+	}
+	if t.bridge.cfg.Spool != nil {
+		t.bridge.cfg.Spool.Done(t.id)
+	}
+	return true
+}
+
+// undoOrLater is undo for a transaction that is over: with a spool, what may be left is deleted later.
+func (t *transaction) undoOrLater(ctx context.Context) {
+	if !t.undo(ctx) && t.bridge.cfg.Spool != nil {
+		t.bridge.unresolved.add(spool.Intent{ID: t.id, Keys: t.keys})
+	}
 }
 
 // finish writes the transaction's one log line and counts it.
