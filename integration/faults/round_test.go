@@ -26,6 +26,8 @@ type round struct {
 	store   store
 	all     []*instance
 	drained [][]testbed.Received // by destination
+	wrong   func(format string, args ...any)
+	settles time.Duration // after the last fault, until nothing may be there that is to be deleted
 
 	mu   sync.Mutex
 	cuts []cut
@@ -47,11 +49,13 @@ func newRound(t *testing.T, broker *testbed.AMQPBroker, s store) *round {
 	t.Helper()
 	h := fnv.New64a()
 	fmt.Fprintf(h, "%d %s", seed, t.Name())
-	r := &round{t: t, seed: h.Sum64(), broker: broker, store: s, drained: make([][]testbed.Received, len(domains))}
+	r := &round{t: t, seed: h.Sum64(), broker: broker, store: s, drained: make([][]testbed.Received, len(domains)), wrong: t.Errorf, settles: time.Minute}
 	r.rand = r.newRand(0)
 	r.ledger = &ledger{seed: r.seed}
-	for range domains {
-		r.queues = append(r.queues, broker.Queue(t))
+	if broker != nil {
+		for range domains {
+			r.queues = append(r.queues, broker.Queue(t))
+		}
 	}
 	return r
 }

@@ -51,7 +51,7 @@ func (r *round) compare() {
 	r.compareCopies(list)
 	for _, i := range r.all {
 		if failed, ok := i.metric(`lsmtpd_spool_records{state="failed"}`); i.spool != "" && (!ok || failed != 0) {
-			r.t.Errorf("records set aside: %v (known: %v), want none", failed, ok)
+			r.wrong("records set aside: %v (known: %v), want none", failed, ok)
 		}
 	}
 }
@@ -66,15 +66,15 @@ func (r *round) read() (list []published) {
 			}
 			m, err := schema.Decode(raw.Body)
 			if err != nil {
-				r.t.Errorf("a message cannot be read: %v: %.200s", err, raw.Body)
+				r.wrong("a message cannot be read: %v: %.200s", err, raw.Body)
 				continue
 			}
 			if raw.MessageID != m.ID {
-				r.t.Errorf("the message-id is %q, the message says %q", raw.MessageID, m.ID)
+				r.wrong("the message-id is %q, the message says %q", raw.MessageID, m.ID)
 			}
 			n, err := number(m)
 			if err != nil || n >= len(r.ledger.mails) {
-				r.t.Errorf("a message of mail %d, which was not sent: %v", n, err)
+				r.wrong("a message of mail %d, which was not sent: %v", n, err)
 				continue
 			}
 			list = append(list, published{m, d, n})
@@ -113,9 +113,9 @@ func (r *round) compareMails(list []published) {
 		for _, d := range m.destinations {
 			switch {
 			case len(there[place{m.number, d}]) == 0:
-				r.t.Errorf("LOST: mail %d (%v), acknowledged as %s, is not in queue %d", m.number, m.content, m.queued, d)
+				r.wrong("LOST: mail %d (%v), acknowledged as %s, is not in queue %d", m.number, m.content, m.queued, d)
 			case !transactions[fmt.Sprint(m.queued, d)]:
-				r.t.Errorf("LOST: mail %d (%v), acknowledged as %s, is in queue %d by another transaction alone", m.number, m.content, m.queued, d)
+				r.wrong("LOST: mail %d (%v), acknowledged as %s, is in queue %d by another transaction alone", m.number, m.content, m.queued, d)
 			}
 		}
 	}
@@ -124,13 +124,13 @@ func (r *round) compareMails(list []published) {
 // compareMessage compares one message with its mail.
 func (r *round) compareMessage(p published, m *mail) {
 	if !slices.Contains(m.destinations, p.destination) {
-		r.t.Errorf("mail %d is in queue %d, and was sent to %v", m.number, p.destination, m.destinations)
+		r.wrong("mail %d is in queue %d, and was sent to %v", m.number, p.destination, m.destinations)
 	}
 	if p.Email.SHA256 == nil || *p.Email.SHA256 != m.sha256 {
-		r.t.Errorf("message %s of mail %d has the SHA-256 %v, want %s", p.ID, m.number, p.Email.SHA256, m.sha256)
+		r.wrong("message %s of mail %d has the SHA-256 %v, want %s", p.ID, m.number, p.Email.SHA256, m.sha256)
 	}
 	if rcpts := p.Envelope.RcptTo; len(rcpts) != 1 || rcpts[0].Email != recipient(p.destination) {
-		r.t.Errorf("message %s of mail %d is for %+v, want %s alone", p.ID, m.number, rcpts, recipient(p.destination))
+		r.wrong("message %s of mail %d is for %+v, want %s alone", p.ID, m.number, rcpts, recipient(p.destination))
 	}
 	if m.content == noAttachment {
 		return
@@ -140,7 +140,7 @@ func (r *round) compareMessage(p published, m *mail) {
 			return
 		}
 	}
-	r.t.Errorf("message %s of mail %d (%v) has no stored blob with the digest of its attachment", p.ID, m.number, m.content)
+	r.wrong("message %s of mail %d (%v) has no stored blob with the digest of its attachment", p.ID, m.number, m.content)
 }
 
 // compareObjects reads every object that a message refers to, and then wants no others but those in doubt.
@@ -154,10 +154,10 @@ func (r *round) compareObjects(list []published) {
 			}
 			key, err := r.store.key(b.Stored.Key)
 			if err != nil || !strings.Contains(key, "/"+p.TransactionID+"/") && !strings.Contains(key, "/"+p.ID+"/") {
-				r.t.Errorf("blob %s of message %s, transaction %s, has the key %q: %v", id, p.ID, p.TransactionID, b.Stored.Key, err)
+				r.wrong("blob %s of message %s, transaction %s, has the key %q: %v", id, p.ID, p.TransactionID, b.Stored.Key, err)
 			}
 			if other, seen := referred[key]; seen && *other.SHA256 != *b.SHA256 {
-				r.t.Errorf("two messages refer to %s with two digests", key)
+				r.wrong("two messages refer to %s with two digests", key)
 			}
 			referred[key] = b
 		}
@@ -176,9 +176,9 @@ func (r *round) readObjects(referred map[string]schema.Blob) {
 				b := referred[key]
 				sum, octets, err := r.store.digest(ctx, key)
 				if err != nil {
-					r.t.Errorf("MISSING: the object %s: %v", key, err)
+					r.wrong("MISSING: the object %s: %v", key, err)
 				} else if octets != b.Size || sum != *b.SHA256 {
-					r.t.Errorf("the object %s has %d octets and the digest %s, its message says %d and %s", key, octets, sum, b.Size, *b.SHA256)
+					r.wrong("the object %s has %d octets and the digest %s, its message says %d and %s", key, octets, sum, b.Size, *b.SHA256)
 				}
 			}
 		})
@@ -190,21 +190,18 @@ func (r *round) readObjects(referred map[string]schema.Blob) {
 	readers.Wait()
 }
 
-// settleDown bounds how long after the last fault an object may be there that is to be deleted.
-const settleDown = 60 * time.Second
-
 // wantNoOthers waits until there is no object that belongs to no message, but for those in doubt, and no unfinished
 // upload.
 func (r *round) wantNoOthers(referred map[string]schema.Blob) {
 	r.t.Helper()
-	deadline := time.Now().Add(settleDown)
+	deadline := time.Now().Add(r.settles)
 	for {
 		wrong := r.others(r.t.Context(), referred)
 		if len(wrong) == 0 {
 			return
 		}
 		if time.Now().After(deadline) {
-			r.t.Errorf("%v after the last fault there are %d things that should not be: %.2000q", settleDown, len(wrong), wrong)
+			r.wrong("%v after the last fault there are %d things that should not be: %.2000q", r.settles, len(wrong), wrong)
 			return
 		}
 		pause(r.t.Context(), 500*time.Millisecond)
@@ -253,12 +250,12 @@ func (r *round) compareCopies(list []published) {
 		}
 		sameID++
 		if first.number != p.number || first.destination != p.destination || first.TransactionID != p.TransactionID {
-			r.t.Errorf("two deliveries have the id %s: mails %d and %d, queues %d and %d", p.ID, first.number, p.number, first.destination, p.destination)
+			r.wrong("two deliveries have the id %s: mails %d and %d, queues %d and %d", p.ID, first.number, p.number, first.destination, p.destination)
 		}
 	}
 	copies := len(list) - len(byPlace)
 	if most := r.inFlight(); copies > most {
-		r.t.Errorf("there are %d copies; %d deliveries were in flight at %d cuts", copies, most, len(r.cuts))
+		r.wrong("there are %d copies; %d deliveries were in flight at %d cuts", copies, most, len(r.cuts))
 	} else {
 		r.t.Logf("%d mails, %d messages, %d of them copies (%d with the same id); %d deliveries were in flight at %d cuts",
 			len(r.ledger.mails), len(list), copies, sameID, most, len(r.cuts))
