@@ -55,7 +55,8 @@ func reset(c net.Conn) error {
 
 var cuttings = []cutting{
 	{name: "half a close", half: true, apply: func(c net.Conn) error { return tcpOf(c).CloseWrite() }},
-	{name: "close", apply: func(c net.Conn) error { return tcpOf(c).Close() }},
+	// A reply that comes after it, as that to a first chunk, is answered by a reset.
+	{name: "close", gone: true, apply: func(c net.Conn) error { return tcpOf(c).Close() }},
 	{name: "reset", gone: true, apply: reset},
 	{name: "close_notify", tls: true, half: true, apply: func(c net.Conn) error { return c.(*tls.Conn).CloseWrite() }},
 	{name: "half a TCP close under TLS", tls: true, half: true, apply: func(c net.Conn) error { return tcpOf(c).CloseWrite() }},
