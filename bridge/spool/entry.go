@@ -179,8 +179,10 @@ func (e *Entry) Replace(list []Message) error {
 	failpoint.Hit("replay.raw.removed")
 	_ = e.Close() // only read
 	s.shrink(e.item.size, 1)
-	if err := s.Drop(e.ID); err != nil {
-		s.cfg.Logger.Warn("an intent could not be dropped", "transaction", e.ID, "error", err)
+	if _, lives := s.Intent(e.ID); lives { // a message without uploads has none
+		if err := s.Drop(e.ID); err != nil {
+			s.cfg.Logger.Warn("an intent could not be dropped", "transaction", e.ID, "error", err)
+		}
 	}
 	for n, m := range list {
 		s.queue.push(writers[n].item(), m.Delivery.Address)
