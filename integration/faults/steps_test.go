@@ -52,7 +52,7 @@ var scenarios = []scenario{
 		{"transfer.begun", everyMail}, {"transfer.settled", everyMail}, {"replay.settled", everyMail}, {"replay.removed", everyMail},
 	}},
 	{name: "always", mode: "always", steps: []reach{
-		{"raw.written", everyMail}, {"raw.durable", everyMail}, {"intent.dropped", everyMail},
+		{"raw.written", everyMail}, {"raw.durable", everyMail}, {"intent.dropped", withObject},
 		{"intent.uploading.written", withObject}, {"intent.uploading.synced", withObject},
 		{"upload.part", []content{multipart}}, {"upload.complete", withObject},
 		{"replay.extracted", everyMail}, {"replay.prepared", everyMail}, {"replay.raw.removed", everyMail},
