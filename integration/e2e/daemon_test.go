@@ -80,9 +80,9 @@ func loopback(t *testing.T) string {
 
 // readiness is the answer of /readyz.
 type readiness struct {
-	Status        int `json:"-"`
-	Ready         bool
-	Broker, Store string
+	Status               int `json:"-"`
+	Ready                bool
+	Broker, Store, Spool string
 }
 
 func (d *daemon) readyz(t *testing.T) readiness {

@@ -58,8 +58,10 @@ func wantOrder(t *testing.T, tr trace, err error, looked int) {
 // brokerAway are the settings of a broker that is not there.
 func brokerAway(t *testing.T) settings {
 	t.Helper()
-	return settings{"broker.url": "amqp://" + loopback(t), "broker.address": "in"}
+	return settings{"broker.url": awayURL(t), "broker.address": "in"}
 }
+
+func awayURL(t *testing.T) string { t.Helper(); return "amqp://" + loopback(t) }
 
 // strace is the beginning of a command line that writes the system calls of a program to the file that comes next.
 func strace(t *testing.T) []string {
