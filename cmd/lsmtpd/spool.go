@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,9 +25,22 @@ func (s *settings) checkSpool() error {
 		return nil
 	}
 	if err := spool.Check(s.spool.dir); err != nil {
-		return fmt.Errorf("spool.dir: %w; want a directory that lsmtpd may write to", err)
+		return fmt.Errorf("spool.dir: %w", remedied(err, spoolRemedy(err)))
 	}
 	return nil
+}
+
+// spoolRemedy says what would be right where a directory cannot be used, and the error does not say so itself.
+func spoolRemedy(err error) string {
+	switch {
+	case errors.Is(err, spool.ErrInUse):
+		return "want a directory of its own for each lsmtpd"
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return "want room on its disk: some MiB for the journal, and what messages need"
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.ENOTDIR):
+		return "want a directory that lsmtpd may write to"
+	}
+	return ""
 }
 
 // openSpool opens the configured spool, nil where there is none.
@@ -38,7 +53,7 @@ func (s *settings) openSpool(log *slog.Logger) (*spool.Spool, error) {
 		Dir: s.spool.dir, MaxBytes: s.spool.maxBytes, MaxMessages: s.spool.maxMessages, MinFreeBytes: s.spool.minFreeBytes, Logger: log,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("spool.dir: %w", err)
+		return nil, fmt.Errorf("spool.dir: %w", remedied(err, spoolRemedy(err)))
 	}
 	if st := sp.Stats(); st.Waiting+st.Failed > 0 {
 		log.Info("the spool is not empty", "waiting", st.Waiting, "failed", st.Failed, "octets", st.Bytes+st.FailedBytes)

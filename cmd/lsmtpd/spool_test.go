@@ -179,12 +179,12 @@ func TestSpoolRefused(t *testing.T) {
 		{"unknown mode", "", nil, []string{"--spool.mode=sometimes"}, []string{`spool.mode: "sometimes" is unknown; want one of off, fallback, always`}},
 		{"relative", "", nil, []string{"--spool.dir=spool"}, []string{"spool.dir: ", "is not an absolute path; want one like /var/lib/lsmtpd/spool"}},
 		{"a file", "", nil, []string{"--spool.dir=" + write(t, "spool", "")}, []string{"spool.dir: ", "is a file; want a directory"}},
-		{"below a file", "", nil, []string{"--spool.dir=" + filepath.Join(write(t, "spool", ""), "spool")}, []string{"spool.dir: ", "not a directory"}},
+		{"below a file", "", nil, []string{"--spool.dir=" + filepath.Join(write(t, "spool", ""), "spool")}, []string{"spool.dir: ", "not a directory; want a directory that lsmtpd may write to"}},
 		{"newer", "", nil, []string{"--spool.dir=" + newer}, []string{"spool.dir: ", "it is of version 7, this program knows up to 1; want a newer lsmtpd"}},
 		{"longer than settle_timeout", "", nil, []string{"--spool.after=2m"}, []string{"spool.after: 2m0s is more than broker.settle_timeout, 1m0s; raise the one or lower the other"}},
 	})
 	code, _, text := runs(t, environment(t), "serve", "--spool.dir="+held)
-	contains(t, "serve on a directory that is in use", text, "spool.dir: ", held, "in use by another process")
+	contains(t, "serve on a directory that is in use", text, "spool.dir: ", held, "in use by another process; want a directory of its own for each lsmtpd")
 	if code != exitUsage {
 		t.Errorf("exit code %d, want %d", code, exitUsage)
 	}

@@ -41,10 +41,10 @@ func TestReplayedTwice(t *testing.T) {
 	}
 }
 
-// spoolAt are the settings of a spool of the test's own.
+// spoolAt are the settings of a spool of the test's own. A broker that is there is given its time.
 func spoolAt(t *testing.T, mode string) settings {
 	t.Helper()
-	return settings{"spool.dir": t.TempDir(), "spool.mode": mode, "spool.min_free_bytes": "0"}
+	return settings{"spool.dir": t.TempDir(), "spool.mode": mode, "spool.min_free_bytes": "0", "spool.after": "30s"}
 }
 
 // sendUntilDeath sends a mail to a program that dies of it, before it has replied or after, and waits for that.

@@ -26,10 +26,10 @@ func TestSpoolRefused(t *testing.T) {
 		want   []string // in what it says
 	}{
 		{"without the right to write", readOnlyDirectory, boundByPermissions, []string{"permission denied", "want a directory that lsmtpd may write to"}},
-		{"to be made where nothing may be", func(t *testing.T) string { return filepath.Join(readOnlyDirectory(t), "spool") }, boundByPermissions, []string{"permission denied"}},
+		{"to be made where nothing may be", func(t *testing.T) string { return filepath.Join(readOnlyDirectory(t), "spool") }, boundByPermissions, []string{"permission denied", "want a directory that lsmtpd may write to"}},
 		{"a regular file", func(t *testing.T) string { return spoolFile(t, t.TempDir(), "file", "") }, nil, []string{"is a file", "want a directory"}},
-		{"below a regular file", func(t *testing.T) string { return filepath.Join(spoolFile(t, t.TempDir(), "file", ""), "spool") }, nil, []string{"not a directory"}},
-		{"on a full disk", func(t *testing.T) string { return smallDisk(t, 64<<10) }, nil, []string{"no space left on device"}},
+		{"below a regular file", func(t *testing.T) string { return filepath.Join(spoolFile(t, t.TempDir(), "file", ""), "spool") }, nil, []string{"not a directory", "want a directory that lsmtpd may write to"}},
+		{"on a full disk", func(t *testing.T) string { return smallDisk(t, 64<<10) }, nil, []string{"no space left on device", "want room on its disk"}},
 		{"of a newer version", func(t *testing.T) string { return filepath.Dir(spoolFile(t, t.TempDir(), "version", "2\n")) }, nil, []string{"version 2", "want a newer lsmtpd"}},
 		{"of no version", func(t *testing.T) string { return filepath.Dir(spoolFile(t, t.TempDir(), "version", "garbage")) }, nil, []string{`"version" says "garbage"`, "want"}},
 		{"with the journal of a newer version", func(t *testing.T) string {
@@ -104,7 +104,7 @@ func smallDisk(t *testing.T, octets int) string {
 func TestSpoolInUse(t *testing.T) {
 	s := settings{"store.url": "file://" + t.TempDir()}.with(brokerAway(t)).with(spoolAt(t, "fallback"))
 	d := serve(t, s)
-	wantNoStart(t, s, nil, "spool.dir", s["spool.dir"], "in use by another process")
+	wantNoStart(t, s, nil, "spool.dir", s["spool.dir"], "in use by another process; want a directory of its own")
 	dial(t, d.smtp).send(crlf("From: a@example.org\n\nsmall\n"))
 	d.waitSpooled(t, 1)
 	d.stop(t)

@@ -82,7 +82,7 @@ func traceMail(t *testing.T, strace []string, live bool, s settings) (traced, tr
 	dir, err := filepath.EvalSymlinks(t.TempDir()) // as strace shows it
 	must(t, err)
 	file, m := filepath.Join(dir, "trace"), traced{spool: filepath.Join(dir, "spool"), store: filepath.Join(dir, "objects")}
-	s = settings{"store.url": "file://" + m.store, "spool.dir": m.spool, "spool.min_free_bytes": "0"}.with(s)
+	s = settings{"store.url": "file://" + m.store, "spool.dir": m.spool, "spool.min_free_bytes": "0", "spool.after": "30s"}.with(s)
 	d := serveBy(t, s, append(append(strace[:len(strace):len(strace)], file, testbed.Build(t)), "serve")...)
 	if live {
 		d.waitReady(t)
