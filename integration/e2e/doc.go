@@ -4,4 +4,7 @@
 //
 // LSMTPD_TEST_LARGE_MB is the size of the large attachment in megabytes, 500 unless set. What else the environment can
 // say is described in package testbed. The tests do not run in parallel: they stop and start the servers they share.
+//
+// What needs strace and the right to trace, the right to mount a tmpfs, or that to give capabilities away, is skipped
+// without it.
 package e2e

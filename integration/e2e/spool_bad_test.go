@@ -252,6 +252,8 @@ func wantFailed(t *testing.T, s settings) {
 // TestJournalDamaged starts the program on a spool whose journal is not as it was written: it says so, keeps the file,
 // deletes nothing on its word, and delivers what is in the spool.
 func TestJournalDamaged(t *testing.T) {
+	broker := testbed.BrokerJ(t)
+	queue := broker.Queue(t)
 	for _, c := range []struct {
 		name   string
 		damage func(octets []byte, end int) []byte // end is that of the lines
@@ -268,7 +270,7 @@ func TestJournalDamaged(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := brokerJDirectory(t)
+			s := &site{broker, queue, newDirectory(t)}
 			spooling := s.settings().with(spoolAt(t, "fallback"))
 			d := serve(t, spooling.with(settings{"broker.url": awayURL(t)}))
 			message := testMail(300_000)
