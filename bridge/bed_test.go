@@ -228,6 +228,7 @@ type faultyStore struct {
 	mu     sync.Mutex
 	puts   int
 	failAt int           // the number of the Put that fails halfway, from 1
+	denied error         // every Put fails with it, and nothing else does
 	down   error         // every call fails with it
 	slow   time.Duration // what a Put takes when its octets are there
 	hangs  bool          // a Put does not end before its context
@@ -249,8 +250,11 @@ func (s *faultyStore) setDown(err error) {
 func (s *faultyStore) Put(ctx context.Context, key string, r io.Reader) (objectstore.Object, error) {
 	s.mu.Lock()
 	s.puts++
-	fails := s.puts == s.failAt
+	fails, denied := s.puts == s.failAt, s.denied
 	s.mu.Unlock()
+	if denied != nil {
+		return objectstore.Object{}, denied
+	}
 	if err := s.fault(); err != nil {
 		return objectstore.Object{}, err
 	}

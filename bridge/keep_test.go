@@ -317,6 +317,28 @@ func TestSpoolRawDamaged(t *testing.T) {
 	}
 }
 
+// TestReplayStoreRefuses: a record whose objects the store does not take, though it is up, is tried less and less often.
+func TestReplayStoreRefuses(t *testing.T) {
+	s := newSpool(t, spool.Config{})
+	b := newBed(t, options{bridge: func(cfg *bridge.Config) { cfg.Spool, cfg.SpoolAlways, cfg.SpoolMaxTries = s, true, 1 }})
+	b.store.mu.Lock()
+	b.store.denied = objectstore.ErrTooLarge
+	b.store.mu.Unlock()
+	for _, mail := range [][]byte{letter(100_000), letter()} {
+		if got := b.deliver(bytes.NewReader(mail)); got != "250" {
+			t.Fatalf("%s, want 250", got)
+		}
+	}
+	eventually(t, "the one without objects is published", func() bool { return len(b.published()) == 1 })
+	<-time.After(2500 * time.Millisecond) // tries after 0, 1 and 3 seconds
+	b.store.mu.Lock()
+	puts := b.store.puts
+	b.store.mu.Unlock()
+	if puts > 3 || s.Stats().Waiting != 1 {
+		t.Errorf("%d tries, %+v; want few, and the record to wait", puts, s.Stats())
+	}
+}
+
 // storeGoes makes the store fail. The bridge knows after the first mail that needs it.
 func (b *bed) storeGoes(err error) {
 	b.t.Helper()

@@ -79,7 +79,7 @@ func (b *Bridge) tryRaw(ctx context.Context, e *spool.Entry) error {
 	}
 	if i, lives := b.cfg.Spool.Intent(e.ID); lives { // of a try that a crash ended
 		if err := b.deleteKeys(ctx, i.Keys); err != nil {
-			return fmt.Errorf("%w: %w", errNoStore, err)
+			return fmt.Errorf("%w: %w", errStore, err)
 		}
 	}
 	if err := e.Verify(); err != nil {

@@ -64,9 +64,11 @@ func (b *Bridge) replay(ctx context.Context, e *spool.Entry) {
 		e.Remove()
 	case ctx.Err() != nil:
 		e.Again()
-	case errors.Is(err, errNoStore), errors.Is(err, errStore), errors.Is(err, errMemory), errors.Is(err, errUnresolved):
+	case errors.Is(err, errNoStore), errors.Is(err, errMemory), errors.Is(err, errUnresolved):
 		e.Pause(replayPause)
 		e.Again()
+	case errors.Is(err, errStore): // which may be up, and not take what is in this record; that sets none aside
+		b.tryLater(e, err)
 	case errors.Is(err, errNoBroker), failure != nil && failure.Outcome == publish.NeverSent:
 		e.Pause(replayPause)
 		e.Again()
@@ -76,9 +78,14 @@ func (b *Bridge) replay(ctx context.Context, e *spool.Entry) {
 		b.metrics.setAside.Inc()
 		e.Aside(err)
 	default:
-		b.log.Warn("replay failed, tried again later", "transaction", e.TransactionID, "delivery", e.ID, "tries", e.Tries()+1, "error", err, "remedy", remedy(err))
-		e.Later(err)
+		b.tryLater(e, err)
 	}
+}
+
+// tryLater ends the entry of a try that failed by the record's fault, as far as is known.
+func (b *Bridge) tryLater(e *spool.Entry, err error) {
+	b.log.Warn("replay failed, tried again later", "transaction", e.TransactionID, "delivery", e.ID, "tries", e.Tries()+1, "error", err, "remedy", remedy(err))
+	e.Later(err)
 }
 
 // tryReplay publishes the message of a prepared record, fitted to the link as it is now, or prepares that of a raw one.
