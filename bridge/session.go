@@ -8,6 +8,7 @@ import (
 
 	"github.com/emersion/go-smtp"
 
+	"lsmtpd/bridge/publish"
 	"lsmtpd/bridge/route"
 	"lsmtpd/schema"
 )
@@ -124,11 +125,14 @@ func (s *Session) Reset() {
 	s.rcpts, s.size = nil, 0
 }
 
-// ready returns nil when a destination can take mail now. While first attempts still run, it waits for one.
+// ready returns nil when a destination can take mail now. While first attempts still run, it waits for one, as long as
+// one of them may take, however many there are.
 func (b *Bridge) ready(ctx context.Context) (err error) {
 	if err = b.BrokerHealth(); err == nil {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, publish.FirstAttemptWait)
+	defer cancel()
 	for _, address := range b.routes.Load().Addresses() {
 		if err = b.publisher.Ready(ctx, address); err == nil {
 			return nil

@@ -12,8 +12,8 @@ import (
 	"lsmtpd/schema"
 )
 
-// firstAttemptWait is how long Ready waits for the first attempt since the start or since a lost link.
-const firstAttemptWait = 5 * time.Second
+// FirstAttemptWait is how long Ready waits for the first attempt since the start or since a lost link.
+const FirstAttemptWait = 5 * time.Second
 
 // Delivery is a message for one address, encoded.
 type Delivery struct {
@@ -67,7 +67,7 @@ func (p *Publisher) Run(ctx context.Context) {
 // the first attempt since the start, or since the link was lost, still runs, it
 // waits for that attempt, at most 5 s.
 func (p *Publisher) Ready(ctx context.Context, address string) error {
-	ctx, cancel := context.WithTimeout(ctx, firstAttemptWait)
+	ctx, cancel := context.WithTimeout(ctx, FirstAttemptWait)
 	defer cancel()
 	d := p.destination(address)
 	_, err := d.await(ctx, nil, func() bool { return d.fresh })
