@@ -71,23 +71,25 @@ func (s *Sweeper) sweepIntents(ctx context.Context, named map[string]bool, tell 
 	if err != nil {
 		return err
 	}
-	var list []spool.Intent
+	var list, others []spool.Intent
 	done := func(string) {}
 	if s.Delete && !owned {
 		own, err := spool.Open(spool.Config{Dir: s.SpoolDir, Logger: s.Logger})
 		if err != nil {
 			return err
 		}
-		list, done = own.Orphans(), own.Done
+		list, others, done = own.Orphans(), own.Intents(), own.Done
 		defer func() { err = errors.Join(err, own.Close()) }()
-	} else if list, err = spool.ReadIntents(s.SpoolDir); err != nil {
+	} else if list, others, err = spool.ReadIntents(s.SpoolDir); err != nil {
 		return err
 	}
-	slices.SortFunc(list, func(a, b spool.Intent) int { return a.Time().Compare(b.Time()) })
-	for _, i := range list {
+	for _, i := range slices.Concat(list, others) {
 		for _, key := range i.Keys {
 			named[key] = true
 		}
+	}
+	slices.SortFunc(list, func(a, b spool.Intent) int { return a.Time().Compare(b.Time()) })
+	for _, i := range list {
 		if i.State == spool.Publishing {
 			for _, key := range i.Keys {
 				tell(Finding{Kind: FoundInDoubt, TransactionID: i.ID, Key: key, Since: i.Time()})

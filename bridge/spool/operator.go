@@ -140,25 +140,29 @@ func Owned(dir string) (bool, error) {
 	return !free, l.Close()
 }
 
-// ReadIntents returns the intents of a directory that no record sees to, as the next owner would find them; where there
-// is an owner, those of what is under way are among them. What is wrong with the journal is for the owner to say.
-func ReadIntents(dir string) ([]Intent, error) {
+// ReadIntents returns the live intents of a directory: the orphans, which no record sees to, as the next owner would find
+// them, and the others. Where there is an owner, those of what is under way are among the orphans. What is wrong with the
+// journal is for the owner to say.
+func ReadIntents(dir string) (orphans, others []Intent, err error) {
 	live, _, err := readJournal(filepath.Join(dir, journalName))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	recorded := map[string]bool{}
 	err = Look(dir, func(f File) error {
 		if f.Record != nil && f.Place != Removed {
-			delete(live, f.Record.ID)
-			delete(live, f.Record.TransactionID)
+			recorded[f.Record.ID], recorded[f.Record.TransactionID] = true, true
 		}
 		return nil
 	})
-	list := make([]Intent, 0, len(live))
 	for _, i := range live {
-		list = append(list, *i)
+		if recorded[i.ID] {
+			others = append(others, *i)
+		} else {
+			orphans = append(orphans, *i)
+		}
 	}
-	return list, err
+	return orphans, others, err
 }
 
 // Check reports what would keep Open from making or using a directory, as far as that can be told without changing

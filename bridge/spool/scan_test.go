@@ -18,8 +18,8 @@ func TestSetAsideHoldsItsObjects(t *testing.T) {
 		t.Fatal(err)
 	}
 	takeNow(t, s).Aside(errors.New("tried too often"))
-	if list, err := ReadIntents(s.cfg.Dir); err != nil || len(list) != 0 {
-		t.Errorf("intents %v, %v; want none that no record sees to", list, err)
+	if orphans, others, err := ReadIntents(s.cfg.Dir); err != nil || len(orphans) != 0 || len(others) != 2 {
+		t.Errorf("intents %v and %v, %v; want two that a record sees to", orphans, others, err)
 	}
 	s = reopen(t, s)
 	if got := s.Orphans(); len(got) != 0 {
