@@ -102,7 +102,7 @@ func (b *Bridge) resolve(ctx context.Context) {
 		}
 		again := b.deleteIntents(ctx, open)
 		open = append(again, b.deleteTwice(ctx, without(open, again))...)
-		if len(open) == 0 {
+		if len(open) == 0 || ctx.Err() != nil {
 			wait = time.Second
 			continue
 		}
