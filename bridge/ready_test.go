@@ -15,7 +15,7 @@ import (
 // silentBroker answers nobody: first attempts go on for ever.
 type silentBroker struct{ publisher }
 
-func (silentBroker) Open(string)         {}
+func (silentBroker) Keep(...string)      {}
 func (silentBroker) Health(string) error { return errors.New("not connected yet") }
 
 func (silentBroker) Ready(ctx context.Context, _ string) error {
