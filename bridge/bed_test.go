@@ -227,6 +227,7 @@ type faultyStore struct {
 	objectstore.Store
 	mu     sync.Mutex
 	puts   int
+	checks int           // that found it well
 	failAt int           // the number of the Put that fails halfway, from 1
 	denied error         // every Put fails with it, and nothing else does
 	down   error         // every call fails with it
@@ -291,7 +292,11 @@ func (s *faultyStore) Check(ctx context.Context) error {
 	if err := s.fault(); err != nil {
 		return err
 	}
-	return s.Store.Check(ctx)
+	err := s.Store.Check(ctx)
+	s.mu.Lock()
+	s.checks++
+	s.mu.Unlock()
+	return err
 }
 
 // letter is a mail with a text and attachments of the given sizes, all with CRLF.

@@ -342,6 +342,11 @@ func TestReplayStoreRefuses(t *testing.T) {
 // storeGoes makes the store fail. The bridge knows after the first mail that needs it.
 func (b *bed) storeGoes(err error) {
 	b.t.Helper()
+	eventually(b.t, "the first look at the store", func() bool {
+		b.store.mu.Lock()
+		defer b.store.mu.Unlock()
+		return b.store.checks > 0
+	})
 	b.store.setDown(err)
 	if !b.settings.SpoolAlways {
 		if got := b.deliver(bytes.NewReader(letter(100_000))); got != "451 4.3.1" {
