@@ -38,6 +38,8 @@ type link struct {
 	once sync.Once
 	err  error // why it is dead; valid once dead is closed
 
+	mu         sync.Mutex
+	closed     bool           // stragglers is waited for
 	stragglers sync.WaitGroup // deliveries whose caller stopped waiting for the outcome
 	unsettled  atomic.Int32   // how many of them there are
 }
@@ -84,6 +86,9 @@ func (l *link) close() {
 		// A peer that does not answer the end of a session gets no other one: the connection is thrown away.
 		_ = l.conn.Close()
 	}
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
 	l.stragglers.Wait()
 }
 
@@ -113,7 +118,7 @@ func (l *link) send(ctx context.Context, abandon <-chan struct{}, msg *amqp.Mess
 		}
 		return err
 	case ctx.Err() != nil:
-		l.stragglers.Go(func() { l.awaitStraggler(receipt) })
+		l.leave(receipt)
 		return &Error{Outcome: InDoubt, Err: fmt.Errorf("no outcome in time: %w", ctx.Err())}
 	}
 	<-l.slots
@@ -221,6 +226,17 @@ func (l *link) bite(returned <-chan struct{}) {
 	if err := l.sender.Close(ctx); err != nil && ctx.Err() != nil {
 		_ = l.conn.Close() // the peer does not answer the detach either
 	}
+}
+
+// leave has somebody else wait for the outcome of a delivery. On a link that is closed there is nothing to wait for.
+func (l *link) leave(receipt *amqp.SendReceipt) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		<-l.slots
+		return
+	}
+	l.stragglers.Go(func() { l.awaitStraggler(receipt) })
 }
 
 // awaitStraggler keeps the slot of a delivery until it is settled after all or the link is dead.

@@ -134,13 +134,14 @@ func (p *Publisher) Publish(ctx context.Context, dl Delivery) error {
 		return &Error{Outcome: NeverSent, Err: fmt.Errorf("no time left to send: %w", err)}
 	}
 	var doubt error
+	abandon := dl.Abandon
 	for {
 		l, err := d.await(ctx, dl.Abandon, func() bool { return true })
 		if err != nil {
 			err = &Error{Outcome: NeverSent, Condition: conditionOf(err), Err: fmt.Errorf("no link: %w", err)}
 			return errors.Join(doubt, err)
 		}
-		err = l.send(ctx, dl.Abandon, message(dl, l.artemis))
+		err = l.send(ctx, abandon, message(dl, l.artemis))
 		var e *Error
 		if !errors.As(err, &e) {
 			d.accepted()
@@ -148,7 +149,7 @@ func (p *Publisher) Publish(ctx context.Context, dl Delivery) error {
 		}
 		switch {
 		case e.Outcome == InDoubt:
-			doubt = err
+			doubt, abandon = err, nil // to give it up is too late, and would end the link
 		case e.Outcome != NeverSent:
 			return errors.Join(doubt, err)
 		}

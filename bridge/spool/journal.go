@@ -82,7 +82,13 @@ func openJournal(d disk, dir string, log *slog.Logger, now time.Time) (*journal,
 	j.live = live
 	err = j.rewrite()
 	if _, missing := os.Stat(j.sparePath()); err == nil && missing != nil {
-		err = j.rewrite() // the first journal of a directory becomes the spare file of the second
+		// The first journal of a directory becomes the spare file of the second.
+		if err := j.rewrite(); err != nil {
+			log.Warn("the journal of the spool has no room to be written anew", "error", err)
+			if errors.Is(err, errExchange) {
+				return j, err
+			}
+		}
 	}
 	return j, err
 }

@@ -6,6 +6,14 @@ import (
 	"syscall"
 )
 
+// limitError is an ErrFull of our own making: the disk would take more.
+type limitError string
+
+func (e limitError) Error() string { return ErrFull.Error() + ": " + string(e) }
+
+// Is makes it an ErrFull.
+func (e limitError) Is(target error) bool { return target == ErrFull }
+
 // Room returns nil when a record of so many octets may be written now, else ErrFull or why writing failed last.
 func (s *Spool) Room(octets int64) error {
 	s.mu.Lock()
@@ -24,12 +32,12 @@ func (s *Spool) fits(octets, messages int64) error {
 	holds, held := s.held.waiting+int64(len(s.held.aside)), s.held.bytes+s.held.asideBytes
 	switch {
 	case s.cfg.MaxBytes > 0 && held+octets > s.cfg.MaxBytes:
-		return fmt.Errorf("%w: it holds %d octets of spool.max_bytes, %d", ErrFull, held, s.cfg.MaxBytes)
+		return limitError(fmt.Sprintf("it holds %d octets of spool.max_bytes, %d", held, s.cfg.MaxBytes))
 	case s.cfg.MaxMessages > 0 && holds+messages > s.cfg.MaxMessages:
-		return fmt.Errorf("%w: it holds %d messages of spool.max_messages, %d", ErrFull, holds, s.cfg.MaxMessages)
+		return limitError(fmt.Sprintf("it holds %d messages of spool.max_messages, %d", holds, s.cfg.MaxMessages))
 	case s.cfg.MinFreeBytes > 0:
 		if free, ok := freeBytes(s.cfg.Dir); ok && free < s.cfg.MinFreeBytes+octets {
-			return fmt.Errorf("%w: the disk has %d octets free, spool.min_free_bytes is %d", ErrFull, free, s.cfg.MinFreeBytes)
+			return limitError(fmt.Sprintf("the disk has %d octets free, spool.min_free_bytes is %d", free, s.cfg.MinFreeBytes))
 		}
 	}
 	return nil
@@ -59,6 +67,10 @@ func (s *Spool) shrink(octets, messages int64) {
 
 // wrote notes whether records can be written, and returns err, as ErrFull where the disk is full.
 func (s *Spool) wrote(err error) error {
+	var limit limitError
+	if errors.As(err, &limit) {
+		return err // says nothing of the disk
+	}
 	if err != nil && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) {
 		err = fmt.Errorf("%w: %w", ErrFull, err)
 	}

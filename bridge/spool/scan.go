@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/google/uuid"
@@ -37,7 +38,7 @@ func (s *Spool) scan() error {
 	}); err != nil {
 		return err
 	}
-	if err := s.eachFile(newDir, func(name string, info fs.FileInfo) error { return s.admit(name, info, begun, kept) }); err != nil {
+	if err := s.eachFile(newDir, func(name string, info fs.FileInfo) error { return s.admit(name, info, begun, kept, &unread) }); err != nil {
 		return err
 	}
 	if err := s.dropKept(kept); err != nil {
@@ -83,12 +84,15 @@ func (s *Spool) keep(name string, kept map[string]transactionOrDelivery) error {
 	return r.Close()
 }
 
-// admit puts a record into the queue.
-func (s *Spool) admit(name string, info fs.FileInfo, raw map[string]bool, kept map[string]transactionOrDelivery) error {
+// admit puts a record into the queue. One that cannot be read is set aside, and unread says why.
+func (s *Spool) admit(name string, info fs.FileInfo, raw map[string]bool, kept map[string]transactionOrDelivery, unread *error) error {
 	r, err := openRecord(filepath.Join(s.cfg.Dir, newDir, name))
 	switch {
 	case errors.Is(err, ErrDamaged):
 		return s.setAside(name, info.Size(), err)
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EIO), errors.Is(err, syscall.EISDIR):
+		*unread = err
+		return s.setAside(name, info.Size(), err) // the others must not wait for it
 	case errors.Is(err, fs.ErrNotExist):
 		return nil // an operator has taken it away just now
 	case err != nil:
@@ -125,7 +129,7 @@ func (s *Spool) dropKept(kept map[string]transactionOrDelivery) error {
 
 // setAside moves a file of new that is no record to failed, before anybody waits for it.
 func (s *Spool) setAside(name string, size int64, reason error) error {
-	s.cfg.Logger.Error("a record of the spool is damaged and set aside", "record", name, "error", reason)
+	s.cfg.Logger.Error("a record of the spool cannot be read and is set aside", "record", name, "error", reason)
 	if err := s.move(name, newDir, failedDir); err != nil {
 		return err
 	}

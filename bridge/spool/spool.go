@@ -36,7 +36,7 @@ type Config struct {
 var ErrFull = errors.New("the spool is full")
 
 // ErrInUse reports a spool directory that another process owns.
-var ErrInUse = errors.New("the spool directory is in use by another process")
+var ErrInUse = errors.New("the spool directory is in use by another process, which serves on it or sweeps")
 
 // Spool is the owner of a spool directory. Its methods are safe for concurrent use.
 type Spool struct {
@@ -187,8 +187,11 @@ func (s *Spool) clearTmp() error {
 	dir := filepath.Join(s.cfg.Dir, tmpDir)
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
-		if e.Name() != journalName || !s.hasSpare() {
-			err = errors.Join(err, os.Remove(filepath.Join(dir, e.Name())))
+		if e.Name() == journalName && s.hasSpare() {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+			s.cfg.Logger.Warn("what was not finished in the spool cannot be removed, and takes room", "error", err)
 		}
 	}
 	return err
