@@ -130,6 +130,7 @@ func (t *transaction) keep(m *schema.Message, d *delivery) error {
 	err := t.bridge.cfg.Spool.Add(d.record(m))
 	if err != nil {
 		t.bridge.log.Error("a delivery could not be spooled", "transaction", t.id, "delivery", d.id, "error", err)
+		d.mayBeHeld = d.mayBeHeld || errors.Is(err, spool.ErrMayReturn)
 		return err
 	}
 	t.bridge.log.Info("delivery spooled", "transaction", t.id, "delivery", d.id, "address", d.destination.Address, "sent", d.mayBeHeld, "cause", d.err)

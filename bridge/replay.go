@@ -39,12 +39,20 @@ func (b *Bridge) replayAll(ctx context.Context) {
 	wg.Go(func() { b.watchRequests(ctx) })
 	for range replayWorkers {
 		wg.Go(func() {
-			for e := b.cfg.Spool.Take(ctx); e != nil; e = b.cfg.Spool.Take(ctx) {
+			for e := b.cfg.Spool.Take(ctx, b.mayReplay); e != nil; e = b.cfg.Spool.Take(ctx, b.mayReplay) {
 				b.replay(ctx, e)
 			}
 		})
 	}
 	wg.Wait()
+}
+
+// mayReplay reports whether it is worth taking a record for an address, or a raw one.
+func (b *Bridge) mayReplay(address string) bool {
+	if address == "" {
+		return b.health.err() == nil
+	}
+	return b.publisher.Health(address) == nil
 }
 
 // replay tries to deliver one record, and ends the entry one way or another.
@@ -128,8 +136,10 @@ func (b *Bridge) tryReplay(ctx context.Context, e *spool.Entry) (err error) {
 	}
 	settle, cancel := context.WithTimeout(ctx, b.cfg.SettleTimeout)
 	defer cancel()
+	soon, cancel := context.WithTimeout(settle, b.cfg.SpoolAfter) // an address without credit leaves the place to others
+	defer cancel()
 	return b.publisher.Publish(settle, publish.Delivery{
-		Address: address, Body: body,
+		Address: address, Body: body, Abandon: soon.Done(),
 		Properties: properties(m, e.Deliveries[0].Subject, e.Deliveries[0].GroupID), Application: m.ApplicationProperties("//" + b.cfg.Hostname + "/lsmtpd"),
 	})
 }

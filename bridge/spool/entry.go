@@ -27,9 +27,11 @@ type Entry struct {
 // Take waits for a record whose turn it is, oldest first, of the address of which fewest are being delivered. Nil when
 // ctx ends or the spool is closed. A record whose header or notes are damaged is set aside on the way; the payload is for
 // the taker to verify, who may have to give it back many times.
-func (s *Spool) Take(ctx context.Context) *Entry {
+//
+// Ready says of an address, and of "" for raw records, whether it is worth trying; it must not block.
+func (s *Spool) Take(ctx context.Context, ready func(address string) bool) *Entry {
 	for {
-		i, address, ok := s.queue.take(ctx)
+		i, address, ok := s.queue.take(ctx, ready)
 		if !ok {
 			return nil
 		}

@@ -187,7 +187,7 @@ func (p *promises) step(s *Spool, r *rand.Rand) {
 		}
 	case 3:
 		s.queue.mu.Lock()
-		i, address, ok := s.queue.pick()
+		i, address, ok := s.queue.pick(func(string) bool { return true })
 		s.queue.mu.Unlock()
 		if !ok {
 			return

@@ -13,6 +13,11 @@ import (
 const (
 	// lanePlaces is how many records of one address are being delivered at a time, rawPlaces how many raw ones are read.
 	lanePlaces, rawPlaces = 32, 8
+	// A lane with modestPlaces or more takes another record only where spareTakers wait for one: so many are kept for
+	// the records of other addresses, where one or two hold up whatever is sent to them.
+	modestPlaces, spareTakers = 4, 8
+	// notReady is how long a lane is left alone for which nobody is ready.
+	notReady = 250 * time.Millisecond
 	// firstRetry is how soon a record is tried again; it doubles up to lastRetry.
 	firstRetry, lastRetry = time.Second, 5 * time.Minute
 )
@@ -124,8 +129,8 @@ func (q *queue) close() {
 	}
 }
 
-// take waits for a record that is due. False when the queue is closed or ctx ends.
-func (q *queue) take(ctx context.Context) (i item, address string, ok bool) {
+// take waits for a record that is due, for an address for which somebody is ready. False when the queue is closed or ctx ends.
+func (q *queue) take(ctx context.Context, ready func(address string) bool) (i item, address string, ok bool) {
 	for {
 		q.mu.Lock()
 		if q.closed || ctx.Err() != nil {
@@ -133,7 +138,8 @@ func (q *queue) take(ctx context.Context) (i item, address string, ok bool) {
 			q.mu.Unlock()
 			return item{}, "", false
 		}
-		if i, address, ok = q.pick(); ok {
+		if i, address, ok = q.pick(ready); ok {
+			q.wake() // there may be more
 			q.mu.Unlock()
 			return i, address, true
 		}
@@ -161,29 +167,41 @@ func (q *queue) leave(woken chan struct{}) {
 }
 
 // pick takes the record that is due from the lane with the fewest being delivered, so that no address waits for another.
-func (q *queue) pick() (i item, address string, ok bool) {
+func (q *queue) pick(ready func(address string) bool) (i item, address string, ok bool) {
 	now := q.now()
-	var best *lane
+	for {
+		l, address := q.lightest(now)
+		if l == nil {
+			return item{}, "", false
+		}
+		if !ready(address) {
+			l.paused = now + notReady
+			continue
+		}
+		l.busy++
+		if len(l.later) > 0 && l.later[0].due <= now {
+			return heap.Pop(&l.later).(item), address, true
+		}
+		return heap.Pop(&l.fresh).(item), address, true
+	}
+}
+
+// lightest is the lane with the fewest records being delivered of those that have one to be taken, nil where there is none.
+func (q *queue) lightest(now time.Duration) (best *lane, address string) {
 	for a, l := range q.lanes {
 		places := lanePlaces
 		if a == "" {
 			places = rawPlaces
 		}
-		if l.paused > now || l.busy >= places || len(l.fresh) == 0 && (len(l.later) == 0 || l.later[0].due > now) {
+		full := l.busy >= places || l.busy >= modestPlaces && len(q.idle) < spareTakers
+		if full || l.paused > now || len(l.fresh) == 0 && (len(l.later) == 0 || l.later[0].due > now) {
 			continue
 		}
 		if best == nil || l.busy < best.busy {
 			best, address = l, a
 		}
 	}
-	if best == nil {
-		return item{}, "", false
-	}
-	best.busy++
-	if len(best.later) > 0 && best.later[0].due <= now {
-		return heap.Pop(&best.later).(item), address, true
-	}
-	return heap.Pop(&best.fresh).(item), address, true
+	return best, address
 }
 
 // wait is how long nothing can become due by itself.

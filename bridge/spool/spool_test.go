@@ -64,7 +64,7 @@ func takeNow(t *testing.T, s *Spool) *Entry {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	e := s.Take(ctx)
+	e := s.Take(ctx, func(string) bool { return true })
 	if e == nil {
 		t.Fatal("nothing is due")
 	}
@@ -76,7 +76,7 @@ func takesNothing(t *testing.T, s *Spool) {
 	t.Helper()
 	s.queue.mu.Lock()
 	defer s.queue.mu.Unlock()
-	if i, address, ok := s.queue.pick(); ok {
+	if i, address, ok := s.queue.pick(func(string) bool { return true }); ok {
 		t.Fatalf("%v for %q is due, want nothing", i.id, address)
 	}
 }

@@ -16,6 +16,9 @@ import (
 	"lsmtpd/schema"
 )
 
+// ErrMayReturn reports a record that is not kept, but may be there after a power cut: its objects must stay.
+var ErrMayReturn = errors.New("the record is removed, which may not last")
+
 // Message is a prepared message to be kept.
 type Message struct {
 	Delivery Delivery
@@ -240,8 +243,7 @@ func (w *writer) place(dir string) error {
 	}
 	failpoint.Hit("spool.renamed")
 	if err := w.spool.dirs[dir].do(); err != nil {
-		// It may be there after a crash; nobody is told so.
-		err = errors.Join(err, w.spool.disk.remove(w.path(dir)))
+		err = errors.Join(fmt.Errorf("%w: %w", ErrMayReturn, err), w.spool.disk.remove(w.path(dir)))
 		w.spool.shrink(w.taken, 1)
 		return err
 	}
