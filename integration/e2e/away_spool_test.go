@@ -18,7 +18,7 @@ import (
 func TestBrokerLost(t *testing.T) {
 	broker := own(t, testbed.Artemis(t), testbed.PrivateArtemis)
 	s := &site{broker, broker.Queue(t), newDirectory(t)}
-	d := serveReady(t, s.settings().with(settings{"broker.settle_timeout": "3s"}))
+	d := serveReady(t, s.settings().With(settings{"broker.settle_timeout": "3s"}))
 	message := testMail(300_000)
 	var senders []*smtpClient
 	for range 8 {
@@ -61,7 +61,7 @@ func TestBrokerAwaySpooled(t *testing.T) {
 			s := &site{broker, broker.Queue(t), newDirectory(t)}
 			drain(t, s, 0) // makes the queue
 			must(t, broker.Stop())
-			spooling := s.settings().with(spoolAt(t, mode))
+			spooling := s.settings().With(spoolAt(t, mode))
 			sent := map[string]bool{} // by digest
 			for n := 1; n <= 2; n++ {
 				d := serve(t, spooling)
@@ -141,7 +141,7 @@ type listed struct{ ID, Kind, State, Error string }
 // listSpool runs "lsmtpd spool ls".
 func listSpool(t *testing.T, s settings) []listed {
 	t.Helper()
-	ls := testbed.Run(t, testbed.Command{Path: testbed.Build(t), Args: []string{"spool", "ls", "--json"}, Env: s.env()})
+	ls := testbed.Run(t, testbed.Command{Path: testbed.Build(t), Args: []string{"spool", "ls", "--json"}, Env: s.Env()})
 	if code := ls.ExitCode(t, time.Minute); code != 0 {
 		t.Fatalf("lsmtpd spool ls: exit code %d\n%s", code, ls.Stderr())
 	}
@@ -161,7 +161,7 @@ func TestStoreAwaySpooled(t *testing.T) {
 	server := own(t, testbed.MinIO(t), testbed.PrivateMinIO)
 	s.objects = bucket{server, "spooled"}
 	must(t, server.Stop())
-	spooling := s.settings().with(spoolAt(t, "fallback"))
+	spooling := s.settings().With(spoolAt(t, "fallback"))
 	d := serve(t, spooling)
 	d.waitStore(t, "connection refused")
 	client := dial(t, d.smtp)

@@ -6,9 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,24 +19,7 @@ import (
 // patience bounds each wait for something that the program does on its own.
 const patience = 30 * time.Second
 
-// settings are values of the configuration by key.
-type settings map[string]string
-
-// with returns s with others in their place.
-func (s settings) with(others settings) settings {
-	all := maps.Clone(s)
-	maps.Copy(all, others)
-	return all
-}
-
-// env is the environment that says the same.
-func (s settings) env() []string {
-	var env []string
-	for _, key := range slices.Sorted(maps.Keys(s)) {
-		env = append(env, "LSMTPD_"+strings.ToUpper(strings.ReplaceAll(key, ".", "_"))+"="+s[key])
-	}
-	return env
-}
+type settings = testbed.Settings
 
 // daemon is a running "lsmtpd serve".
 type daemon struct {
@@ -56,8 +37,8 @@ func serve(t *testing.T, s settings) *daemon {
 func serveBy(t *testing.T, s settings, command ...string) *daemon {
 	t.Helper()
 	d := &daemon{smtp: loopback(t), admin: loopback(t)}
-	s = settings{"smtp.listen": d.smtp, "smtp.hostname": "bridge.example", "admin.listen": d.admin}.with(s)
-	d.Process = testbed.Run(t, testbed.Command{Path: command[0], Args: command[1:], Env: s.env()})
+	s = settings{"smtp.listen": d.smtp, "smtp.hostname": "bridge.example", "admin.listen": d.admin}.With(s)
+	d.Process = testbed.Run(t, testbed.Command{Path: command[0], Args: command[1:], Env: s.Env()})
 	d.WaitFor(t, "/healthz to answer 200", patience, func() bool {
 		status, _ := d.get("/healthz", nil)
 		return status == http.StatusOK

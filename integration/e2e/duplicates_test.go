@@ -29,8 +29,8 @@ func TestReplayedTwice(t *testing.T) {
 			broker := c.broker(t)
 			s := &site{broker, broker.Queue(t), newDirectory(t)}
 			drain(t, s, 0) // makes the queue
-			spooling := s.settings().with(spoolAt(t, "always"))
-			d := serveBy(t, spooling.with(settings{"failpoint": "replay.settled"}), testbed.BuildFailpoints(t), "serve")
+			spooling := s.settings().With(spoolAt(t, "always"))
+			d := serveBy(t, spooling.With(settings{"failpoint": "replay.settled"}), testbed.BuildFailpoints(t), "serve")
 			message := testMail(300_000)
 			sendUntilDeath(t, d, message)
 			d = serveReady(t, spooling)

@@ -27,7 +27,7 @@ func TestFair(t *testing.T) {
 	broker, slowBroker := s.broker.Proxied(t)
 	b := s.objects.(bucket)
 	b.server = server
-	d := serveReady(t, s.settings().with(b.settings()).with(settings{"broker.url": broker.URL, "smtp.max_connections": "2000", "smtp.max_connections_per_ip": "2000"}))
+	d := serveReady(t, s.settings().With(b.settings()).With(settings{"broker.url": broker.URL, "smtp.max_connections": "2000", "smtp.max_connections_per_ip": "2000"}))
 
 	slowStore.Bandwidth(500)
 	done := make(chan string, 1)

@@ -24,7 +24,7 @@ func TestTailFetch(t *testing.T) {
 	}
 	dir := filepath.Join(t.TempDir(), "inbox")
 	pipe := testbed.Run(t, testbed.Command{
-		Path: "sh", Args: []string{"-c", `"$0" tail --json -n 1 | "$0" fetch --out "$1"`, testbed.Build(t), dir}, Env: s.settings().env(),
+		Path: "sh", Args: []string{"-c", `"$0" tail --json -n 1 | "$0" fetch --out "$1"`, testbed.Build(t), dir}, Env: s.settings().Env(),
 	})
 	if code := pipe.ExitCode(t, time.Minute); code != 0 {
 		t.Fatalf("the exit code is %d, want 0:\n%s%s", code, pipe.Stdout(), pipe.Stderr())

@@ -44,7 +44,7 @@ func TestHeaderTooLargeForLink(t *testing.T) {
 	}
 
 	eachSite(t, func(t *testing.T, s *site) {
-		d := serveReady(t, s.settings().with(settings{"broker.max_message_bytes": "64KiB"}))
+		d := serveReady(t, s.settings().With(settings{"broker.max_message_bytes": "64KiB"}))
 		dial(t, d.smtp).send(message)
 		raw := s.broker.Drain(t, s.queue)
 		if len(raw) != 1 {

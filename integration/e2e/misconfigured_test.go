@@ -17,7 +17,7 @@ import (
 // wantCheck runs "lsmtpd check --connect", which has to fail, at this step, and to name this setting in its remedy.
 func wantCheck(t *testing.T, s settings, step, setting string, command ...string) {
 	t.Helper()
-	check := testbed.Run(t, testbed.Command{Path: command[0], Args: append(command[1:], "check", "--connect"), Env: s.env()})
+	check := testbed.Run(t, testbed.Command{Path: command[0], Args: append(command[1:], "check", "--connect"), Env: s.Env()})
 	if code := check.ExitCode(t, time.Minute); code != 1 {
 		t.Errorf("check --connect: exit code %d, want 1", code)
 	}
@@ -56,7 +56,7 @@ func TestBrokerRefuses(t *testing.T) {
 			s := &site{broker: broker(t), objects: newDirectory(t)}
 			s.queue = s.broker.Queue(t)
 			drain(t, s, 0) // makes the queue, which the user may not have the right to
-			wrong := s.settings().with(c.change(s.broker))
+			wrong := s.settings().With(c.change(s.broker))
 			d := serve(t, wrong)
 			d.waitBroker(t, c.reason)
 			wantNoMail(t, d)
@@ -72,7 +72,7 @@ func TestBrokerRefuses(t *testing.T) {
 // sooner or later, so that mail may or may not be tried when /readyz is asked; why it is refused stands there in any case.
 func TestNoRightToSendBrokerJ(t *testing.T) {
 	s := brokerJDirectory(t)
-	d := serve(t, s.settings().with(readOnly(s.broker)).with(settings{"broker.settle_timeout": "2s"}))
+	d := serve(t, s.settings().With(readOnly(s.broker)).With(settings{"broker.settle_timeout": "2s"}))
 	client := dial(t, d.smtp)
 	client.begin("<a@example.org>", "in@example.com")
 	client.want("451 4.", client.data(crlf("From: a@example.org\n\ntext\n")))
@@ -99,7 +99,7 @@ func TestStoreRefuses(t *testing.T) {
 	run := func(name string, change func(*testing.T, bucket) settings, reason, setting string, prefix func(*testing.T) []string) {
 		t.Run(name, func(t *testing.T) {
 			s := artemisMinIO(t)
-			wrong := s.settings().with(change(t, s.objects.(bucket)))
+			wrong := s.settings().With(change(t, s.objects.(bucket)))
 			command := append(prefix(t), testbed.Build(t))
 			d := serveBy(t, wrong, append(command, "serve")...)
 			d.waitStore(t, reason)

@@ -158,7 +158,7 @@ func TestRabbitMQMissingQueue(t *testing.T) {
 	s := rabbitMQVersityGW(t)
 	s.queue = s.broker.MissingQueue(t)
 	wantCheck(t, s.settings(), "broker: attach to ", "broker.address", testbed.Build(t))
-	d := serve(t, s.settings().with(settings{"broker.settle_timeout": "2s"}))
+	d := serve(t, s.settings().With(settings{"broker.settle_timeout": "2s"}))
 	for range 2 {
 		d.waitBroker(t, "amqp:not-found")
 		wantNoMail(t, d)
@@ -178,11 +178,11 @@ func TestRabbitMQMissingQueue(t *testing.T) {
 // have the message all the same, so that the object stays.
 func TestRabbitMQUnroutable(t *testing.T) {
 	s := rabbitMQVersityGW(t)
-	d := serveReady(t, s.settings().with(settings{"broker.address": "/exchanges/ex/nokey"}))
+	d := serveReady(t, s.settings().With(settings{"broker.address": "/exchanges/ex/nokey"}))
 	wantReply(t, tryMail(t, d), "451 4.4.1 ")
 	d.stop(t)
 	wantObjects(t, s, d, 1)
-	d = serveReady(t, s.settings().with(settings{"broker.address": "/exchanges/ex/k"}))
+	d = serveReady(t, s.settings().With(settings{"broker.address": "/exchanges/ex/k"}))
 	wantReply(t, tryMail(t, d), "250 2.0.0 ")
 	if got := s.broker.Drain(t, "bound"); len(got) != 1 {
 		t.Errorf("there are %d messages in the queue behind the exchange, want 1", len(got))
@@ -195,7 +195,7 @@ func TestRabbitMQUnroutable(t *testing.T) {
 func TestRabbitMQMemoryAlarm(t *testing.T) {
 	broker := testbed.PrivateRabbitMQ(t)
 	s := &site{broker, broker.Queue(t), versityGWBucket(t)}
-	d := serveReady(t, s.settings().with(settings{"broker.settle_timeout": "3s"}))
+	d := serveReady(t, s.settings().With(settings{"broker.settle_timeout": "3s"}))
 	wantReply(t, tryMail(t, d), "250 2.0.0 ")
 	drain(t, s, 1)
 	broker.MemoryAlarm(t, true)
@@ -233,7 +233,7 @@ func TestRabbitMQRefuses(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := rabbitMQVersityGW(t)
-			wrong := s.settings().with(c.change(s.broker))
+			wrong := s.settings().With(c.change(s.broker))
 			d := serve(t, wrong)
 			d.waitBroker(t, c.reason)
 			wantNoMail(t, d)
@@ -262,7 +262,7 @@ func TestRabbitMQLogins(t *testing.T) {
 			if s.broker.External() {
 				t.Skip("SKIP: a broker from the environment offers only what its URL says")
 			}
-			d := serveReady(t, s.settings().with(change(s.broker)))
+			d := serveReady(t, s.settings().With(change(s.broker)))
 			wantReply(t, tryMail(t, d), "250 2.0.0 ")
 			drain(t, s, 1)
 			d.stop(t)

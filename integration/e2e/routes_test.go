@@ -93,7 +93,7 @@ func TestDestinationsSpooled(t *testing.T) {
 	good, full, missing := s.at(s.broker.Queue(t)), s.at(s.broker.SmallQueue(t)), s.at(s.broker.MissingQueue(t))
 	file := filepath.Join(t.TempDir(), "lsmtpd.yaml")
 	routesFile(t, file, s.broker, "good@example.com", good.queue, "full@example.com", full.queue, "missing@example.com", missing.queue)
-	d := serveBy(t, s.settings().with(spoolAt(t, "fallback")).with(settings{"spool.after": "500ms"}), testbed.Build(t), "serve", "--config", file)
+	d := serveBy(t, s.settings().With(spoolAt(t, "fallback")).With(settings{"spool.after": "500ms"}), testbed.Build(t), "serve", "--config", file)
 	client := dial(t, d.smtp)
 	for n := range testbed.SmallQueueLimit + 1 {
 		recipient := "full@example.com"

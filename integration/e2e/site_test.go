@@ -31,7 +31,7 @@ type site struct {
 
 // settings are those of serve for the site.
 func (s *site) settings() settings {
-	return settings{"broker.url": s.broker.URL, "broker.address": s.broker.Address(s.queue)}.with(s.objects.settings())
+	return settings{"broker.url": s.broker.URL, "broker.address": s.broker.Address(s.queue)}.With(s.objects.settings())
 }
 
 // objects is a store, seen without lsmtpd.

@@ -18,7 +18,7 @@ import (
 // TestSpoolRefused starts the program with a spool directory that it cannot use: it ends at once with exit code 2,
 // names the directory, and says what is wrong and what would be right.
 func TestSpoolRefused(t *testing.T) {
-	s := settings{"store.url": "file://" + t.TempDir()}.with(brokerAway(t))
+	s := settings{"store.url": "file://" + t.TempDir()}.With(brokerAway(t))
 	for _, c := range []struct {
 		name   string
 		make   func(*testing.T) string
@@ -42,7 +42,7 @@ func TestSpoolRefused(t *testing.T) {
 				prefix = c.prefix(t)
 			}
 			dir := c.make(t)
-			wantNoStart(t, s.with(settings{"spool.dir": dir}), prefix, append(c.want, "spool.dir", dir)...)
+			wantNoStart(t, s.With(settings{"spool.dir": dir}), prefix, append(c.want, "spool.dir", dir)...)
 		})
 	}
 }
@@ -51,8 +51,8 @@ func TestSpoolRefused(t *testing.T) {
 func wantNoStart(t *testing.T, s settings, prefix []string, words ...string) {
 	t.Helper()
 	command := append(prefix, testbed.Build(t), "serve")
-	s = settings{"smtp.listen": loopback(t), "smtp.hostname": "bridge.example"}.with(s)
-	p := testbed.Run(t, testbed.Command{Path: command[0], Args: command[1:], Env: s.env()})
+	s = settings{"smtp.listen": loopback(t), "smtp.hostname": "bridge.example"}.With(s)
+	p := testbed.Run(t, testbed.Command{Path: command[0], Args: command[1:], Env: s.Env()})
 	if code := p.ExitCode(t, patience); code != 2 {
 		t.Errorf("the exit code is %d, want 2", code)
 	}
@@ -102,7 +102,7 @@ func smallDisk(t *testing.T, octets int) string {
 
 // TestSpoolInUse starts a second program on the spool of a running one.
 func TestSpoolInUse(t *testing.T) {
-	s := settings{"store.url": "file://" + t.TempDir()}.with(brokerAway(t)).with(spoolAt(t, "fallback"))
+	s := settings{"store.url": "file://" + t.TempDir()}.With(brokerAway(t)).With(spoolAt(t, "fallback"))
 	d := serve(t, s)
 	wantNoStart(t, s, nil, "spool.dir", s["spool.dir"], "in use by another process; want a directory of its own")
 	dial(t, d.smtp).send(crlf("From: a@example.org\n\nsmall\n"))
@@ -119,7 +119,7 @@ func TestSpoolDiskFull(t *testing.T) {
 	must(t, broker.Stop())
 	disk := smallDisk(t, 16<<20)
 	dir := filepath.Join(disk, "spool")
-	d := serve(t, s.settings().with(settings{"spool.dir": dir, "spool.min_free_bytes": "1MiB"}))
+	d := serve(t, s.settings().With(settings{"spool.dir": dir, "spool.min_free_bytes": "1MiB"}))
 	d.waitSpooling(t, "connection refused")
 	first, second := crlf("From: a@example.org\n\nfirst\n"), crlf("From: a@example.org\n\nsecond\n")
 	dial(t, d.smtp).send(first)
@@ -167,8 +167,8 @@ func TestSpoolDamaged(t *testing.T) {
 	} {
 		t.Run(c.kind, func(t *testing.T) {
 			s := brokerJDirectory(t)
-			spooling := s.settings().with(spoolAt(t, "fallback"))
-			good := spoolMails(t, spooling.with(c.away(t, s)), c.kind)
+			spooling := s.settings().With(spoolAt(t, "fallback"))
+			good := spoolMails(t, spooling.With(c.away(t, s)), c.kind)
 			d := serveReady(t, spooling)
 			d.waitRecords(t, 0, 4)
 			wantAllSent(t, s, good)
@@ -271,8 +271,8 @@ func TestJournalDamaged(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := &site{broker, queue, newDirectory(t)}
-			spooling := s.settings().with(spoolAt(t, "fallback"))
-			d := serve(t, spooling.with(settings{"broker.url": awayURL(t)}))
+			spooling := s.settings().With(spoolAt(t, "fallback"))
+			d := serve(t, spooling.With(settings{"broker.url": awayURL(t)}))
 			message := testMail(300_000)
 			dial(t, d.smtp).send(message)
 			d.waitSpooled(t, 1)

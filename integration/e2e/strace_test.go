@@ -20,12 +20,12 @@ import (
 func TestOrderOfSystemCalls(t *testing.T) {
 	prefix := strace(t)
 	t.Run("spooled as prepared", func(t *testing.T) {
-		m, tr, log := traceMail(t, prefix, false, settings{"spool.mode": "fallback"}.with(brokerAway(t)))
+		m, tr, log := traceMail(t, prefix, false, settings{"spool.mode": "fallback"}.With(brokerAway(t)))
 		record := find(t, log, ` msg="delivery spooled" .*delivery=(\S+)`) + ".prepared"
 		wantOrder(t, tr, m.spooled(tr, record), len(m.keys))
 	})
 	t.Run("spooled as it came", func(t *testing.T) {
-		m, tr, _ := traceMail(t, prefix, false, settings{"spool.mode": "always"}.with(brokerAway(t)))
+		m, tr, _ := traceMail(t, prefix, false, settings{"spool.mode": "always"}.With(brokerAway(t)))
 		m.keys = nil // of the replay, which the client did not wait for
 		wantOrder(t, tr, m.spooled(tr, m.transaction+".raw"), 1)
 	})
@@ -82,7 +82,7 @@ func traceMail(t *testing.T, strace []string, live bool, s settings) (traced, tr
 	dir, err := filepath.EvalSymlinks(t.TempDir()) // as strace shows it
 	must(t, err)
 	file, m := filepath.Join(dir, "trace"), traced{spool: filepath.Join(dir, "spool"), store: filepath.Join(dir, "objects")}
-	s = settings{"store.url": "file://" + m.store, "spool.dir": m.spool, "spool.min_free_bytes": "0", "spool.after": "30s"}.with(s)
+	s = settings{"store.url": "file://" + m.store, "spool.dir": m.spool, "spool.min_free_bytes": "0", "spool.after": "30s"}.With(s)
 	d := serveBy(t, s, append(append(strace[:len(strace):len(strace)], file, testbed.Build(t)), "serve")...)
 	if live {
 		d.waitReady(t)

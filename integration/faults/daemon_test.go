@@ -6,12 +6,10 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -24,24 +22,7 @@ import (
 // patience bounds each wait for something that has to happen by itself.
 const patience = 90 * time.Second
 
-// settings are values of the configuration by key.
-type settings map[string]string
-
-// with returns s with others in their place.
-func (s settings) with(others settings) settings {
-	all := maps.Clone(s)
-	maps.Copy(all, others)
-	return all
-}
-
-// env is the environment that says the same.
-func (s settings) env() []string {
-	var env []string
-	for _, key := range slices.Sorted(maps.Keys(s)) {
-		env = append(env, "LSMTPD_"+strings.ToUpper(strings.ReplaceAll(key, ".", "_"))+"="+s[key])
-	}
-	return env
-}
+type settings = testbed.Settings
 
 // instance is an lsmtpd that lives many lives, at the same ports and with the same spool.
 type instance struct {
@@ -69,7 +50,7 @@ func newInstance(t *testing.T, addresses []string, s settings) *instance {
 		"smtp.listen": i.smtp, "smtp.hostname": "bridge.example", "admin.listen": i.admin, "smtp.max_connections_per_ip": "1000",
 		"broker.address": addresses[0], "broker.settle_timeout": "5s", "store.part_bytes": strconv.Itoa(partBytes),
 		"shutdown_timeout": "10s",
-	}.with(s)
+	}.With(s)
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the log of lsmtpd is %d octets; its warnings ended:\n%s", fileSize(i.log), i.lastWarnings(40))
@@ -130,8 +111,8 @@ func (i *instance) lastWarnings(n int) string {
 
 // command is a command line of the program with the settings of the instance, some of them others.
 func (i *instance) command(s settings, args ...string) testbed.Command {
-	all := settings{"config": i.config}.with(i.settings).with(s)
-	return testbed.Command{Path: i.program, Args: args, Env: all.env(), Log: i.log}
+	all := settings{"config": i.config}.With(i.settings).With(s)
+	return testbed.Command{Path: i.program, Args: args, Env: all.Env(), Log: i.log}
 }
 
 // start starts the instance, with some other settings in this life, and waits until it lives.

@@ -74,13 +74,13 @@ func (r *round) addresses() (list []string) {
 // instance prepares an lsmtpd of the round with a spool in mode, "" for none.
 func (r *round) instance(mode string, s settings) *instance {
 	r.t.Helper()
-	all := settings{"broker.url": r.broker.URL}.with(r.store.settings())
+	all := settings{"broker.url": r.broker.URL}.With(r.store.settings())
 	if mode != "" {
-		all = all.with(settings{
+		all = all.With(settings{
 			"spool.dir": filepath.Join(r.t.TempDir(), "spool"), "spool.mode": mode, "spool.after": "2s", "spool.min_free_bytes": "0",
 		})
 	}
-	i := newInstance(r.t, r.addresses(), all.with(s))
+	i := newInstance(r.t, r.addresses(), all.With(s))
 	r.all = append(r.all, i)
 	return i
 }

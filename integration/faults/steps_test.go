@@ -123,7 +123,7 @@ type stage struct {
 func (s scenario) run(t *testing.T, broker *testbed.AMQPBroker) {
 	behind, link := broker.Proxied(t)
 	r := newRound(t, behind, newBucket(t))
-	st := &stage{round: r, scenario: s, link: link, lsmtpd: r.instance(s.mode, nil), armed: settings{}.with(s.armed)}
+	st := &stage{round: r, scenario: s, link: link, lsmtpd: r.instance(s.mode, nil), armed: settings{}.With(s.armed)}
 	st.lsmtpd.program = testbed.BuildFailpoints(t)
 	if s.full {
 		st.fill(t)
