@@ -30,7 +30,7 @@ type metrics struct {
 }
 
 // outcomeFor is the label "outcome" of a transaction, from a closed set: those
-// below and the outcomes of publish.
+// below, the outcomes of publish, and spooled where the spool has made good for one.
 func outcomeFor(err error) string {
 	var (
 		delivery *publish.Error

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"lsmtpd/bridge/failpoint"
@@ -248,6 +249,9 @@ func (t *transaction) finish(s *Session, list []*delivery) {
 		cause = errors.Join(cause, d.err)
 	}
 	outcome, took := outcomeFor(cause), time.Since(t.begun)
+	if cause == nil && slices.ContainsFunc(list, func(d *delivery) bool { return d.spooled }) {
+		outcome = "spooled"
+	}
 	t.bridge.metrics.ended(outcome, t.source.n, took)
 	level, attrs := slog.LevelInfo, []any{
 		"transaction", t.id, "deliveries", ids, "outcome", outcome, "octets", t.source.n, "parts", t.parts, "objects", len(t.keys),

@@ -120,6 +120,22 @@ func (q *queue) pause(address string, d time.Duration) {
 	q.lane(address).paused = q.now() + d
 }
 
+// remove takes a record out that waits, false where it does not: it may be being delivered.
+func (q *queue) remove(id uuid.UUID, raw bool) (i item, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	is := func(i item) bool { return i.id == id && i.raw == raw }
+	for _, l := range q.lanes {
+		if at := slices.IndexFunc(l.fresh, is); at >= 0 {
+			return heap.Remove(&l.fresh, at).(item), true
+		}
+		if at := slices.IndexFunc(l.later, is); at >= 0 {
+			return heap.Remove(&l.later, at).(item), true
+		}
+	}
+	return item{}, false
+}
+
 func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

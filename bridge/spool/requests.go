@@ -61,7 +61,7 @@ func (s *Spool) retry(name string, info fs.FileInfo) error {
 	return nil
 }
 
-// drop removes a record. One that waited is counted until Take finds that it is gone.
+// drop removes a record. One that is being delivered is counted until that ends.
 func (s *Spool) drop(name string, info fs.FileInfo, remove func(*Record) error) error {
 	path := filepath.Join(s.cfg.Dir, removedDir, name)
 	r, err := openRecord(path)
@@ -75,8 +75,13 @@ func (s *Spool) drop(name string, info fs.FileInfo, remove func(*Record) error) 
 		return err
 	}
 	s.mu.Lock()
-	s.held.takeBack(name)
+	_, wasAside := s.held.takeBack(name)
 	s.mu.Unlock()
+	if id, kind, ok := parseName(name); ok && !wasAside {
+		if i, waited := s.queue.remove(uuid.MustParse(id), kind == Raw); waited {
+			s.shrink(i.size, 1)
+		}
+	}
 	s.cfg.Logger.Info("a record is removed", "record", name, "octets", info.Size())
 	return nil
 }

@@ -37,3 +37,27 @@ func TestRequestsGoOn(t *testing.T) {
 		t.Errorf("%+v, want three waiting", st)
 	}
 }
+
+// TestRemoveWaiting: a record that waits and is removed counts no more, also where nobody takes records.
+func TestRemoveWaiting(t *testing.T) {
+	s := openAt(t, Config{Dir: t.TempDir()})
+	keep, gone := newID(), newID()
+	for _, id := range []string{keep, gone} {
+		if err := s.Add(prepared(id, newID(), "mail", false)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Find(s.cfg.Dir, gone, func(f File) error { return AskRemove(s.cfg.Dir, f) }); err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	if err := s.Requests(func(r *Record) error { asked++; return nil }); err != nil || asked != 1 {
+		t.Errorf("asked %d times, %v; want once", asked, err)
+	}
+	if st := s.Stats(); st.Waiting != 1 || st.Failed != 0 {
+		t.Errorf("%+v, want one waiting", st)
+	}
+	if e := takeNow(t, s); e.ID != keep {
+		t.Errorf("%s is taken, want %s", e.ID, keep)
+	}
+}
