@@ -2,6 +2,7 @@ package bridge_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -336,6 +337,21 @@ func TestReplayStoreRefuses(t *testing.T) {
 	b.store.mu.Unlock()
 	if puts > 3 || s.Stats().Waiting != 1 {
 		t.Errorf("%d tries, %+v; want few, and the record to wait", puts, s.Stats())
+	}
+}
+
+// TestSpoolRawClientGone: a client that is gone when its message has come whole sends it again, so it is not kept.
+func TestSpoolRawClientGone(t *testing.T) {
+	s := newSpool(t, spool.Config{})
+	b := newBed(t, options{bridge: func(cfg *bridge.Config) { cfg.Spool, cfg.SpoolAlways = s, true }})
+	session, err := b.session(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, gone := context.WithCancel(t.Context())
+	_, errs := session.Deliver(ctx, io.MultiReader(bytes.NewReader(letter(1000)), &hook{gone}))
+	if got := replyText(t, errs[0]); got != "451 4.4.2" || s.Stats().Waiting != 0 || len(b.published()) != 0 {
+		t.Errorf("%s, %+v; want 451 4.4.2, and nothing kept", got, s.Stats())
 	}
 }
 

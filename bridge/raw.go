@@ -29,25 +29,14 @@ func (s *Session) spoolsRaw() bool {
 }
 
 // spoolRaw takes the message into the spool, octet for octet. False, with nothing read, where the spool cannot take it.
-func (t *transaction) spoolRaw(s *Session, deliveries []*delivery) bool {
+func (t *transaction) spoolRaw(ctx context.Context, s *Session, deliveries []*delivery) bool {
 	w, err := t.bridge.cfg.Spool.NewRaw(t.id)
 	if err != nil {
 		t.bridge.log.Warn("a message could not be spooled as it came", "transaction", t.id, "error", err)
 		return false
 	}
 	defer w.Abort()
-	buffer := rawBuffers.Get().(*[64 << 10]byte)
-	defer rawBuffers.Put(buffer)
-	_, err = io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{t.source}, buffer[:])
-	if failure := t.source.failure(); failure != nil {
-		err = failure // whatever came of it: this is why
-	} else if err == nil {
-		failpoint.Hit("data.ended")
-		err = w.Commit(s.rawHeader(t, deliveries))
-	}
-	if err != nil && t.source.failure() == nil {
-		err = fmt.Errorf("%w: %w", errSpoolFull, err)
-	}
+	err = t.takeRaw(ctx, w, s, deliveries)
 	for _, d := range deliveries {
 		d.err, d.spooled = err, err == nil
 	}
@@ -55,6 +44,27 @@ func (t *transaction) spoolRaw(s *Session, deliveries []*delivery) bool {
 		t.bridge.metrics.spooled.Add(float64(len(deliveries)))
 	}
 	return true
+}
+
+// takeRaw copies the message to its record, and makes that durable.
+func (t *transaction) takeRaw(ctx context.Context, w *spool.RawWriter, s *Session, deliveries []*delivery) error {
+	buffer := rawBuffers.Get().(*[64 << 10]byte)
+	defer rawBuffers.Put(buffer)
+	_, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{t.source}, buffer[:])
+	if failure := t.source.failure(); failure != nil {
+		return failure // whatever came of it: this is why
+	}
+	if err == nil && ctx.Err() != nil {
+		return fmt.Errorf("the client is gone: %w", ErrIncomplete) // it will send the mail again
+	}
+	if err == nil {
+		failpoint.Hit("data.ended")
+		err = w.Commit(s.rawHeader(t, deliveries))
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", errSpoolFull, err)
+	}
+	return nil
 }
 
 // rawHeader is what a raw record says beside the octets.

@@ -61,7 +61,7 @@ func (s *Session) Deliver(ctx context.Context, body io.Reader) (id string, errs 
 	t := b.newTransaction(body)
 	t.threshold = s.offloadThreshold()
 	deliveries := s.deliveries()
-	if !s.spoolsRaw() || !t.spoolRaw(s, deliveries) {
+	if !s.spoolsRaw() || !t.spoolRaw(ctx, s, deliveries) {
 		t.run(ctx, s, deliveries)
 	}
 	t.finish(s, deliveries)
