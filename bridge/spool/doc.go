@@ -29,8 +29,16 @@
 //
 // A transaction that uploads says so in the journal before its first request, and says what it is about to do to the
 // objects before it does it; the states are in intent.go. A mail without uploads writes nothing there. The journal is
-// one file of lines, each with its CRC-32C, appended in room that was reserved before, so that a full disk does not stop
-// it; behind the last line it is zeros. It is written anew when it has grown.
+// one file of lines, each with its CRC-32C, appended in room that was reserved before; behind the last line it is zeros.
+// When it has grown it is written anew, to the file of the journal before that one (tmp/journal), so that none of this
+// needs room on a full disk.
+//
+// # Whose turn it is
+//
+// Records wait in memory by address, oldest first; raw ones wait for the store alone. Of those that are due, the one of
+// the address with the fewest under way is taken, and some takers are left for addresses that have few, so that one that
+// holds up its mail does not hold up that for others. A record that failed waits from 1 s up to 5 minutes; one whose
+// address has no link, until it has one.
 //
 // # What it costs
 //
