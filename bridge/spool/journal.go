@@ -24,6 +24,9 @@ const (
 	// journalRoom is reserved behind what a journal holds when a file is made for it; past half of its room, the journal
 	// is written anew, to the file before. Where that fails, the other half is there.
 	journalRoom = 4 << 20
+	// noteWithin is how soon a line is written that nobody waits for: until then a crash, and whoever reads the journal
+	// beside its owner, takes for in doubt what is not.
+	noteWithin = time.Second
 	// doubtExpires is when an intent whose outcome never became known is forgotten. Its objects stay.
 	doubtExpires = 30 * 24 * time.Hour
 )
@@ -48,6 +51,8 @@ type journal struct {
 	pending []byte // lines that are not in the file yet
 	broken  error  // why the file cannot be relied on; the next write makes a new one
 	ended   bool
+	later   *time.Timer // writes what nobody waits for; nil when there is nothing
+	writes  sync.WaitGroup
 
 	// Of sync's turn:
 	file *os.File
@@ -172,6 +177,9 @@ func (j *journal) note(i Intent, durable bool) error {
 		delete(j.live, i.ID)
 	}
 	j.pending = appendLine(j.pending, i)
+	if !durable {
+		j.writeLater()
+	}
 	j.mu.Unlock()
 	if !durable {
 		return nil
@@ -180,6 +188,27 @@ func (j *journal) note(i Intent, durable bool) error {
 		return fmt.Errorf("%w: %w", ErrJournal, err)
 	}
 	return nil
+}
+
+// writeLater has what is pending written soon. The lock is held.
+func (j *journal) writeLater() {
+	if j.later != nil || j.ended {
+		return
+	}
+	j.writes.Add(1)
+	j.later = time.AfterFunc(noteWithin, func() {
+		defer j.writes.Done()
+		j.mu.Lock()
+		j.later = nil
+		idle := len(j.pending) == 0
+		j.mu.Unlock()
+		if idle {
+			return
+		}
+		if err := j.sync.do(); err != nil {
+			j.log.Warn("the end of an intent could not be noted: after a crash it counts as in doubt", "error", err)
+		}
+	})
 }
 
 // state returns the live intent of an id; its keys are the caller's own.
@@ -199,6 +228,9 @@ func (j *journal) flush() error {
 	lines, broken, ended := j.pending, j.broken, j.ended
 	j.pending = nil
 	j.mu.Unlock()
+	if ended && len(lines) == 0 {
+		return nil
+	}
 	if ended {
 		return errors.New("the spool is closed")
 	}
@@ -332,9 +364,14 @@ func (j *journal) exchange() error {
 func (j *journal) close() error {
 	err := j.sync.do()
 	j.sync.turn.Lock()
-	defer j.sync.turn.Unlock()
 	j.mu.Lock()
 	j.ended = true
+	if j.later != nil && j.later.Stop() {
+		j.writes.Done()
+	}
 	j.mu.Unlock()
-	return errors.Join(err, j.file.Close())
+	err = errors.Join(err, j.file.Close())
+	j.sync.turn.Unlock()
+	j.writes.Wait()
+	return err
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // unsyncedDisk is a full disk on which a directory cannot be synced, either.
@@ -83,4 +85,39 @@ func TestSpareIsTheJournal(t *testing.T) {
 	if _, ok := s.Intent(id); !ok {
 		t.Error("the intent is lost")
 	}
+}
+
+// TestDoneIsNoted: the end of an intent that nobody waits for is in the file soon, also where no other line follows.
+func TestDoneIsNoted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s, err := Open(Config{Dir: dir, Logger: quiet()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := newID()
+		if err := errors.Join(s.Uploading(id, "k/1"), s.Publishing(id)); err != nil {
+			t.Fatal(err)
+		}
+		s.Done(id)
+		inFile := func() int {
+			live, _, err := readJournal(filepath.Join(dir, journalName))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(live)
+		}
+		if got := inFile(); got != 1 {
+			t.Errorf("%d live intents in the file at once, want 1: nobody waits for its end", got)
+		}
+		<-time.After(2 * noteWithin)
+		synctest.Wait()
+		if got := inFile(); got != 0 {
+			t.Errorf("%d live intents in the file after %v, want none", got, 2*noteWithin)
+		}
+		s.Done(newID()) // is written by Close
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -254,7 +254,7 @@ func (s *Spool) Refused(id string) error {
 func (s *Spool) Drop(id string) error { return s.journal.note(Intent{ID: id, State: dropped}, true) }
 
 // Done ends an intent that needs no more care: its objects are deleted, or it was in state Publishing. The line is
-// written with the next one that somebody waits for.
+// written with the next one that somebody waits for, or within a second.
 func (s *Spool) Done(id string) {
 	_ = s.journal.note(Intent{ID: id, State: dropped}, false) // not waited for: no error
 }
