@@ -184,7 +184,7 @@ func TestSpoolRefused(t *testing.T) {
 		{"longer than settle_timeout", "", nil, []string{"--spool.after=2m"}, []string{"spool.after: 2m0s is more than broker.settle_timeout, 1m0s; raise the one or lower the other"}},
 	})
 	code, _, text := runs(t, environment(t), "serve", "--spool.dir="+held)
-	contains(t, "serve on a directory that is in use", text, "spool.dir: ", held, "in use by another process; want a directory of its own for each lsmtpd")
+	contains(t, "serve on a directory that is in use", text, "spool.dir: ", held, "in use by another process, which serves on it or sweeps; want a directory of its own for each lsmtpd")
 	if code != exitUsage {
 		t.Errorf("exit code %d, want %d", code, exitUsage)
 	}

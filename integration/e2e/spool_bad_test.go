@@ -104,7 +104,7 @@ func smallDisk(t *testing.T, octets int) string {
 func TestSpoolInUse(t *testing.T) {
 	s := settings{"store.url": "file://" + t.TempDir()}.With(brokerAway(t)).With(spoolAt(t, "fallback"))
 	d := serve(t, s)
-	wantNoStart(t, s, nil, "spool.dir", s["spool.dir"], "in use by another process; want a directory of its own")
+	wantNoStart(t, s, nil, "spool.dir", s["spool.dir"], "in use by another process, which serves on it or sweeps; want a directory of its own")
 	dial(t, d.smtp).send(crlf("From: a@example.org\n\nsmall\n"))
 	d.waitSpooled(t, 1)
 	d.stop(t)
