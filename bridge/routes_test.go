@@ -53,6 +53,7 @@ func TestRoutes(t *testing.T) {
 					cfg.Spool = newSpool(t, spool.Config{})
 				}
 			}})
+			eventually(t, "both links are attached", func() bool { return b.publisher.Health(address) == nil && b.publisher.Health("other") == nil })
 			s := b.NewSession(t.Context(), bridge.Peer{Protocol: c.protocol})
 			if err := s.Mail("a@example.org", nil); err != nil {
 				t.Fatal(err)
