@@ -81,13 +81,13 @@ func (t *transaction) deliver(ctx, client context.Context, m *schema.Message, d 
 		t.send(ctx, client.Done(), m, d)
 		return
 	}
-	if err := t.bridge.publisher.Health(d.destination.Address); err != nil {
+	soon, cancel := context.WithTimeout(client, t.bridge.cfg.SpoolAfter)
+	if err := t.bridge.publisher.Ready(soon, d.destination.Address); err != nil {
 		d.err = &publish.Error{Outcome: publish.NeverSent, Err: fmt.Errorf("no link: %w", err)}
 	} else {
-		soon, cancel := context.WithTimeout(client, t.bridge.cfg.SpoolAfter)
 		t.send(ctx, soon.Done(), m, d)
-		cancel()
 	}
+	cancel()
 	if !spoolable(d.err) || client.Err() != nil && !d.mayBeHeld {
 		return
 	}
