@@ -122,7 +122,7 @@ func startArtemis(ctx context.Context) (*AMQPBroker, error) {
 		return nil, err
 	}
 	server.command = Command{Path: java("java"), Dir: dir, Args: []string{
-		"-Xms64M", "-Xmx256M", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dlog4j2.disableJmx=true",
+		"-Xms64M", "-Xmx2G", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dlog4j2.disableJmx=true",
 		"-Djava.security.auth.login.config=" + filepath.Join(etc, "login.config"),
 		"-Dartemis.home=" + home, "-Dartemis.instance=" + dir, "-Dartemis.instance.etc=" + etc,
 		"-Ddata.dir=" + filepath.Join(dir, "data"), "-Djava.io.tmpdir=" + dir,
