@@ -81,7 +81,11 @@ func (t *transaction) deliver(ctx, client context.Context, m *schema.Message, d 
 		t.send(ctx, client.Done(), m, d)
 		return
 	}
-	soon, cancel := context.WithTimeout(client, t.bridge.cfg.SpoolAfter)
+	wait := t.bridge.cfg.SpoolAfter
+	if end, bounded := ctx.Deadline(); bounded {
+		wait = min(wait, time.Until(end)) // the reply is due then
+	}
+	soon, cancel := context.WithTimeout(client, wait)
 	if err := t.bridge.publisher.Ready(soon, d.destination.Address); err != nil {
 		d.err = &publish.Error{Outcome: publish.NeverSent, Err: fmt.Errorf("no link: %w", err)}
 	} else {

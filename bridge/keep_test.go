@@ -61,6 +61,9 @@ func TestSpool(t *testing.T) {
 			if got := b.deliver(bytes.NewReader(letter(100_000))); got != c.want {
 				t.Errorf("%s, want %s", got, c.want)
 			}
+			if got := b.metric("lsmtpd_transactions_total", `"spooled"`) == 1; got != c.spooled {
+				t.Errorf("counted as spooled: %v, want %v", got, c.spooled)
+			}
 			if got := s.Stats().Waiting == 1; got != c.spooled {
 				t.Errorf("in the spool: %v, want %v", got, c.spooled)
 			}

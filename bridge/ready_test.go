@@ -8,8 +8,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"lsmtpd/bridge/publish"
 	"lsmtpd/bridge/route"
+	"lsmtpd/schema"
 )
 
 // silentBroker answers nobody: first attempts go on for ever.
@@ -39,6 +42,22 @@ func TestReadyOfManyAddresses(t *testing.T) {
 		begun := time.Now()
 		if err := b.ready(t.Context()); err == nil || time.Since(begun) > publish.FirstAttemptWait {
 			t.Errorf("%v after %v, want an error within %v", err, time.Since(begun), publish.FirstAttemptWait)
+		}
+	})
+}
+
+// TestSettleTimeoutBoundsTheLink: a reply does not wait longer for the first attempt at a link than settle_timeout lets it.
+func TestSettleTimeoutBoundsTheLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := resolving(t, &slowStore{})
+		b.publisher, b.metrics, b.cfg.SpoolAfter = silentBroker{}, newMetrics(prometheus.NewRegistry()), publish.FirstAttemptWait
+		tr, d := &transaction{bridge: b, id: newID().String()}, &delivery{id: newID().String()}
+		settle, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		begun := time.Now()
+		tr.deliver(settle, t.Context(), &schema.Message{ID: d.id, TransactionID: tr.id, Email: schema.Email{BodyStructure: &schema.BodyPart{}}}, d)
+		if took := time.Since(begun); d.err != nil || !d.spooled || took != time.Second {
+			t.Errorf("%v, spooled %v, after %v; want it spooled after a second", d.err, d.spooled, took)
 		}
 	})
 }
