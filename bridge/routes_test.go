@@ -138,3 +138,29 @@ func TestOneDestinationAway(t *testing.T) {
 		}
 	}
 }
+
+// TestNamedDestination: a destination that comes of the recipient's domain is made for a message, not for a command.
+func TestNamedDestination(t *testing.T) {
+	pattern, err := route.ParsePattern("*@*.example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := route.ParseTemplate("to.{rcpt.domain}", route.MaxAddress)
+	if err != nil {
+		t.Fatal(err)
+	}
+	routes := route.NewTable([]route.Route{{Match: []route.Pattern{pattern}, Address: to, OffloadThreshold: route.DefaultThreshold}}, address, "mx.example.com")
+	b := newBed(t, options{bridge: func(cfg *bridge.Config) { cfg.Routes = routes }})
+	eventually(t, "the link for postmaster is attached", func() bool { return b.publisher.Health(address) == nil })
+	before := len(b.broker.Attachments())
+	s, err := b.session(0, "in@a.example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(b.broker.Attachments()); got != before {
+		t.Errorf("%d links attached by a command", got-before)
+	}
+	if _, errs := s.Deliver(t.Context(), bytes.NewReader(letter(10))); errs[0] != nil || len(b.broker.Messages("to.a.example.org")) != 1 {
+		t.Errorf("%v, %d messages; want it delivered", errs[0], len(b.broker.Messages("to.a.example.org")))
+	}
+}

@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"crypto/tls"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -142,8 +143,12 @@ func (b *Bridge) ready(ctx context.Context) (err error) {
 }
 
 // reaches returns nil when a message can be taken for an address now, by the broker or the spool: MAIL knows of one
-// destination only that it can.
+// destination only that it can. Of one that comes of the recipient's domain it is known when there is a message: a link
+// for each that a client names would be its to make.
 func (b *Bridge) reaches(ctx context.Context, address string, octets int64) error {
+	if !slices.Contains(b.routes.Load().Addresses(), address) {
+		return nil
+	}
 	if b.publisher.Health(address) == nil || b.spoolTakes(octets) {
 		return nil
 	}
