@@ -198,6 +198,9 @@ func (e *Entry) Replace(list []Message) error {
 func (e *Entry) Rewrite(m Message) (placed bool, err error) {
 	s := e.spool
 	m.Sent = e.sent
+	if _, err := os.Lstat(s.path(e.item)); err != nil { // an operator has taken it away: it is not made anew
+		return false, fmt.Errorf("spool: rewrite %s: %w", e.ID, err)
+	}
 	w, err := s.prepare(m, "", true)
 	if err == nil {
 		if err = s.disk.rename(w.path(tmpDir), w.path(newDir)); err != nil {

@@ -107,10 +107,16 @@ func (q *queue) again(i item, address string) {
 func (q *queue) gone(address string) {
 	q.change(func() {
 		l := q.lane(address)
-		if l.busy--; l.busy == 0 && len(l.fresh) == 0 && len(l.later) == 0 {
-			delete(q.lanes, address)
-		}
+		l.busy--
+		q.tidy(address, l)
 	})
+}
+
+// tidy forgets a lane in which nothing is left. The lock is held.
+func (q *queue) tidy(address string, l *lane) {
+	if l.busy == 0 && len(l.fresh) == 0 && len(l.later) == 0 {
+		delete(q.lanes, address)
+	}
 }
 
 // pause lets nothing be taken from a lane for a while.
@@ -125,12 +131,15 @@ func (q *queue) remove(id uuid.UUID, raw bool) (i item, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	is := func(i item) bool { return i.id == id && i.raw == raw }
-	for _, l := range q.lanes {
+	for address, l := range q.lanes {
 		if at := slices.IndexFunc(l.fresh, is); at >= 0 {
-			return heap.Remove(&l.fresh, at).(item), true
+			i, ok = heap.Remove(&l.fresh, at).(item), true
+		} else if at := slices.IndexFunc(l.later, is); at >= 0 {
+			i, ok = heap.Remove(&l.later, at).(item), true
 		}
-		if at := slices.IndexFunc(l.later, is); at >= 0 {
-			return heap.Remove(&l.later, at).(item), true
+		if ok {
+			q.tidy(address, l)
+			return i, true
 		}
 	}
 	return item{}, false

@@ -57,7 +57,22 @@ func TestRemoveWaiting(t *testing.T) {
 	if st := s.Stats(); st.Waiting != 1 || st.Failed != 0 {
 		t.Errorf("%+v, want one waiting", st)
 	}
-	if e := takeNow(t, s); e.ID != keep {
+	e := takeNow(t, s)
+	if e.ID != keep {
 		t.Errorf("%s is taken, want %s", e.ID, keep)
+	}
+	// One that is removed while it is being delivered is not made anew.
+	if err := Find(s.cfg.Dir, keep, func(f File) error { return AskRemove(s.cfg.Dir, f) }); err != nil {
+		t.Fatal(err)
+	}
+	if placed, err := e.Rewrite(prepared(keep, newID(), "mail", false)); placed || err == nil {
+		t.Errorf("rewritten: %v, %v; want an error", placed, err)
+	}
+	if err := s.Requests(func(*Record) error { return nil }); err != nil {
+		t.Error(err)
+	}
+	e.Later(errors.New("reason"))
+	if i, waits := s.queue.remove(e.item.id, false); !waits || len(s.queue.lanes) != 0 {
+		t.Errorf("%v, %d addresses are left; want none", i.id, len(s.queue.lanes))
 	}
 }
