@@ -24,10 +24,10 @@ func (in *instance) registerGauges(reg prometheus.Registerer, pool *objectstore.
 	gauge("lsmtpd_deliveries_in_flight", "Deliveries handed to the broker and not settled.", func() float64 { return float64(in.publisher.InFlight()) })
 	gauge("lsmtpd_upload_memory_used_bytes", "Octets of store.memory in use.", func() float64 { return float64(pool.Stats().Lent) })
 	gauge("lsmtpd_upload_memory_limit_bytes", "Octets of store.memory.", func() float64 { return float64(pool.Stats().Capacity) })
+	gauge("lsmtpd_uploads_waiting", "Uploads that wait for memory.", func() float64 { return float64(pool.Stats().Waiting) })
 	if in.spool != nil {
 		in.registerSpoolGauges(reg)
 	}
-	gauge("lsmtpd_uploads_waiting", "Uploads that wait for memory.", func() float64 { return float64(pool.Stats().Waiting) })
 }
 
 // registerSpoolGauges registers what the spool holds.

@@ -54,7 +54,8 @@ func sendUntilDeath(t *testing.T, d *daemon, message []byte) {
 	client.begin("<a@example.org>", "in@example.com")
 	client.do("354", "DATA")
 	client.write(append(stuffed(message), ".\r\n"...))
-	if replies, err := io.ReadAll(client.text.R); err == nil && len(replies) > 0 && !strings.HasPrefix(string(replies), "250 ") {
+	// Who is killed may reset the connection: what has come before counts all the same.
+	if replies, _ := io.ReadAll(client.text.R); len(replies) > 0 && !strings.HasPrefix(string(replies), "250 ") {
 		t.Errorf("the reply is %q, want 250 or none", replies)
 	}
 	if code := d.ExitCode(t, patience); code != -1 {

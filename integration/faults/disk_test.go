@@ -3,6 +3,7 @@
 package faults
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -52,7 +53,8 @@ func onDisk(t *testing.T) (*round, *instance, *testbed.Proxy) {
 func refusals(tr traffic) (traffic, *atomic.Int64) {
 	var n atomic.Int64
 	tr.seen = func(_ *mail, _ time.Time, err error) {
-		if r, ok := err.(*refusal); ok && strings.HasPrefix(r.reply, "45") { //nolint:errorlint // never wrapped
+		var r *refusal
+		if errors.As(err, &r) && strings.HasPrefix(r.reply, "45") {
 			n.Add(1)
 		}
 	}
