@@ -22,7 +22,7 @@ func (s *Spool) scan() error {
 	var unread error                           // why it is not known of which ones
 	if err := s.eachFile(failedDir, func(name string, info fs.FileInfo) error {
 		s.held.setAside(name, info.Size())
-		if err := s.keep(name, kept); err != nil && !errors.Is(err, ErrDamaged) {
+		if err := s.keepAside(name, kept); err != nil && !errors.Is(err, ErrDamaged) {
 			unread = err
 		}
 		return nil
@@ -72,8 +72,8 @@ func keep(r *Record, kept map[string]transactionOrDelivery) {
 	kept[r.TransactionID], kept[r.ID] = ofTransaction, ofDelivery
 }
 
-// keep notes the objects of a record that was set aside: an operator may have it tried again.
-func (s *Spool) keep(name string, kept map[string]transactionOrDelivery) error {
+// keepAside notes the objects of a record that was set aside: an operator may have it tried again.
+func (s *Spool) keepAside(name string, kept map[string]transactionOrDelivery) error {
 	r, err := openRecord(filepath.Join(s.cfg.Dir, failedDir, name))
 	if err != nil {
 		return err
