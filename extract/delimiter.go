@@ -112,6 +112,7 @@ func (r *Reader) chunk() ([]byte, error) {
 			return nil, io.EOF
 		}
 		c, more := r.content()
+		r.traced()
 		if len(c) > 0 {
 			return c, nil
 		}

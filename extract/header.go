@@ -62,6 +62,7 @@ func (r *Reader) Header() (*Header, error) {
 // the limit. Rest says that there is more of it.
 func (r *Reader) readTopHeader() (raw []byte, rest bool, err error) {
 	r.block = block{}
+	r.traceTo(SpanHeader, "")
 	raw = r.mem.header[:0]
 	leading, err := r.leadingBlankLines()
 	if err != nil {

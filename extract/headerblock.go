@@ -103,6 +103,7 @@ func (r *Reader) headerLine() ([]byte, error) {
 // advance consumes n octets of piece, and says so to the state of the block.
 func (r *Reader) advance(piece []byte, n int) {
 	r.pos += n
+	r.traced()
 	if n > 0 {
 		r.block.started = true
 		r.block.midLine = piece[n-1] != '\n'
@@ -172,6 +173,7 @@ func (r *Reader) bodyBegins(ahead []byte, whole bool) bool {
 // of the limit: mem.header then holds its beginning, and the rest comes in the window.
 func (r *Reader) readPartHeader(n *node) (whole bool, err error) {
 	r.block = block{}
+	r.traceTo(SpanHeader, n.partID)
 	raw := r.mem.header[:0]
 	left := r.limits.MaxHeaderBytes - r.fields
 	blank := false
@@ -187,6 +189,7 @@ func (r *Reader) readPartHeader(n *node) (whole bool, err error) {
 		if !blank && int64(len(raw)+len(piece)) > left {
 			r.mem.header = raw
 			r.lineStart = false
+			r.traceOpaque(n)
 			return false, nil
 		}
 		raw = append(raw, piece...)

@@ -75,7 +75,20 @@ func (r *Reader) enterMultipart(n *node) (*Part, error) {
 		r.problems.add(nil, CodeMissingDelimiter, "no delimiter begins the multipart "+sectionName(n.childSection()))
 		return r.preamble(n)
 	}
+	r.consume(SpanPreamble, n.childSection(), r.contentEnd(d))
 	return r.enterNext(d)
+}
+
+// contentEnd is where the content before the delimiter d ends, at buf[pos] or behind it.
+func (r *Reader) contentEnd(d delimiter) int {
+	end := d.start
+	if end > r.pos {
+		end-- // its LF
+	}
+	if end > r.pos && r.buf[end-1] == '\r' {
+		end--
+	}
+	return end
 }
 
 // firstDelimiter looks for a delimiter in buf[pos:end] without consuming anything.
@@ -107,7 +120,7 @@ func (r *Reader) enterNext(d delimiter) (*Part, error) {
 	l := &r.levels[d.level]
 	l.seen = true
 	n := newNode(l.node, l.section)
-	r.pos = d.end
+	r.consume(SpanDelimiter, l.section, d.end)
 	whole, err := r.readPartHeader(n)
 	if err != nil {
 		return nil, err
@@ -132,7 +145,7 @@ func (r *Reader) remainder(start int) *Part {
 	for len(r.levels) > 0 {
 		r.pop()
 	}
-	r.pos = start
+	r.consume(SpanDelimiter, "", start) // the line end before it
 	n := newNode(r.root, "")
 	r.problems.add(&n.partID, CodeTooManyParts, "more than "+strconv.Itoa(r.limits.MaxParts)+" parts: the last holds all the rest")
 	n.setType("application/octet-stream")

@@ -29,6 +29,7 @@ func (r *Reader) leaf(n *node) *Part {
 	p.body = body{r: r, part: p, encoding: n.encoding}
 	p.Body = &p.body
 	r.cur = p
+	r.traceTo(SpanBody, n.partID)
 	return p
 }
 

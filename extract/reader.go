@@ -69,6 +69,7 @@ type Reader struct {
 	leaves   int
 	fields   int64 // octets of header fields kept
 	problems problems
+	tracer   *tracer // nil without Trace
 }
 
 // NewReader returns a Reader of the message in src, which it reads in pieces of
@@ -123,7 +124,9 @@ func (r *Reader) NextPart() (*Part, error) {
 		return nil, r.ended
 	}
 	p, err := r.nextPart()
-	r.ended = err
+	if r.ended = err; err == io.EOF && r.tracer != nil {
+		r.tracer.flush()
+	}
 	return p, err
 }
 
@@ -192,7 +195,9 @@ func (r *Reader) leaveUnclosed() {
 func (r *Reader) leaveClosed(d delimiter) error {
 	section := r.levels[d.level].section
 	r.pop()
-	r.pos, r.lineStart = d.end, true
+	r.consume(SpanDelimiter, section, d.end)
+	r.lineStart = true
+	r.traceTo(SpanEpilogue, strings.TrimSuffix(section, "."))
 	blank := true
 	for {
 		c, err := r.chunk()

@@ -24,12 +24,14 @@ type reading struct {
 	Structure *schema.BodyPart `json:"structure"`
 	Email     schema.Email     `json:"email"`
 	Problems  []schema.Problem `json:"problems"`
+	Spans     []Span           `json:"spans"`
 }
 
 // read reads a message to its end, or to the first error.
 func read(src io.Reader, l Limits) (got reading, err error) {
 	r := NewReader(src, l)
 	defer r.Close()
+	r.Trace(func(s Span) { got.Spans = append(got.Spans, s) })
 	h, err := r.Header()
 	if err != nil {
 		return got, err
@@ -146,6 +148,7 @@ func checkReading(t *testing.T, message string, got reading, l Limits) {
 	if d := cmp.Diff(ids, got.IDs); d != "" && len(ids) < l.MaxParts {
 		t.Errorf("%.200q: the leaves of the structure are not the parts:\n%s", message, d)
 	}
+	checkSpans(t, message, got)
 }
 
 func walk(p *schema.BodyPart, f func(*schema.BodyPart)) {

@@ -28,6 +28,7 @@ type window struct {
 	src      io.Reader
 	buf      []byte
 	pos, end int
+	base     int64 // octets of the source before buf[0]
 	err      error // what the source returned last; sticky, io.EOF at its end
 	work     int64 // octets searched or moved, for the tests that show it linear
 }
@@ -42,6 +43,7 @@ func (w *window) fill() error {
 		return w.err
 	}
 	if w.pos == w.end {
+		w.base += int64(w.pos)
 		w.pos, w.end = 0, 0
 	} else if w.end == len(w.buf) {
 		w.compact()
@@ -67,8 +69,12 @@ func (w *window) fill() error {
 func (w *window) compact() {
 	w.end = copy(w.buf, w.buf[w.pos:w.end])
 	w.work += int64(w.end)
+	w.base += int64(w.pos)
 	w.pos = 0
 }
+
+// offset is how many octets of the source are consumed.
+func (w *window) offset() int64 { return w.base + int64(w.pos) }
 
 // peek returns the next n octets without consuming them, n at most peekSize;
 // fewer only where the source ends, and then whole is true. Whether it ends is
