@@ -32,6 +32,7 @@ type Config struct {
 	Limits           extract.Limits // of the MIME structure and the header
 	Memory           int64          // all envelopes being built or sent, at least MinMemory
 	Digest           bool           // compute SHA-256 of parts and message
+	StoreRaw         bool           // keep the raw message in the store, where a route does not say otherwise
 
 	Bounce          bool          // a delivery refused for good is answered 554, not 451
 	SettleTimeout   time.Duration // from the end of data to the reply

@@ -147,12 +147,12 @@ func (t *transaction) dropPartHeaders(_ context.Context, m *schema.Message, _ in
 
 // moveBlob puts the octets of a blob, which r yields, into the store.
 func (t *transaction) moveBlob(ctx context.Context, m *schema.Message, id string, r io.Reader) error {
-	stored, err := t.put(ctx, objectName(id), r)
+	object, err := t.put(ctx, objectName(id), r)
 	if err != nil {
 		return err
 	}
 	b := m.Blobs[id]
-	b.Inline, b.Value, b.Stored = nil, nil, stored
+	b.Inline, b.Value, b.Stored = nil, nil, object
 	m.Blobs[id] = b
 	return nil
 }

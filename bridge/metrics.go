@@ -8,7 +8,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"lsmtpd/bridge/failpoint"
 	"lsmtpd/bridge/publish"
+	"lsmtpd/objectstore"
 )
 
 // metrics counts what transactions do.
@@ -88,6 +90,17 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		settle: f.NewHistogram(prometheus.HistogramOpts{Name: "lsmtpd_settle_duration_seconds",
 			Help: "From the end of data to the broker's outcome.", Buckets: seconds}),
 	}
+}
+
+// put counts an upload that has ended.
+func (m *metrics) put(o objectstore.Object, err error) {
+	if err != nil {
+		m.uploads.WithLabelValues("failed").Inc()
+		return
+	}
+	failpoint.Hit("upload.complete")
+	m.uploads.WithLabelValues("complete").Inc()
+	m.uploadOctets.Add(float64(o.Size))
 }
 
 // ended counts a transaction that took d.

@@ -10,7 +10,6 @@ import (
 	"io"
 	"sync"
 
-	"lsmtpd/bridge/failpoint"
 	"lsmtpd/extract"
 	"lsmtpd/objectstore"
 	"lsmtpd/schema"
@@ -81,11 +80,9 @@ func (t *transaction) addBlob(ctx context.Context, blobID, name string, r io.Rea
 		b.Inline = append(make([]byte, 0, n), head...)
 		t.bridge.metrics.parts.WithLabelValues("inline").Inc()
 	} else {
-		stored, err := t.put(ctx, name, io.MultiReader(bytes.NewReader(head), d))
-		if err != nil {
+		if b.Stored, err = t.put(ctx, name, io.MultiReader(bytes.NewReader(head), d)); err != nil {
 			return schema.Blob{}, nil, err
 		}
-		b.Stored = stored
 		t.bridge.metrics.parts.WithLabelValues("stored").Inc()
 	}
 	b.Size, b.SHA256 = d.n, hexSum(d.hash)
@@ -95,31 +92,47 @@ func (t *transaction) addBlob(ctx context.Context, blobID, name string, r io.Rea
 
 // put streams r to the object of this transaction called name.
 func (t *transaction) put(ctx context.Context, name string, r io.Reader) (*schema.Stored, error) {
-	key := t.key(name)
-	if err := t.intend(key); err != nil {
+	key, err := t.newObject(name)
+	if err != nil {
 		return nil, err
 	}
-	// Also an upload that fails may have left something: a request that was never answered counts as done.
-	t.keys = append(t.keys, key)
-	o, err := t.bridge.store.Put(ctx, key, r)
+	o, err := t.store.Put(ctx, key, r)
+	t.bridge.metrics.put(o, err)
 	if err != nil {
-		t.bridge.metrics.uploads.WithLabelValues("failed").Inc()
 		t.uncertain = t.uncertain || errors.Is(err, objectstore.ErrUncertain)
 		if failure := t.source.failure(); failure != nil {
 			return nil, failure
 		}
-		if errors.Is(err, objectstore.ErrNoMemory) {
-			return nil, fmt.Errorf("%w: %w", errMemory, err)
-		}
-		if ctx.Err() == nil {
-			t.bridge.health.uploadFailed(err)
-		}
-		return nil, fmt.Errorf("%w: %w", errStore, err)
+		return nil, t.bridge.storeFailure(ctx, err)
 	}
-	failpoint.Hit("upload.complete")
-	t.bridge.metrics.uploads.WithLabelValues("complete").Inc()
-	t.bridge.metrics.uploadOctets.Add(float64(o.Size))
-	return &schema.Stored{URL: o.URL, Key: o.Key, Bucket: optional(o.Bucket), ETag: optional(o.ETag), VersionID: optional(o.VersionID)}, nil
+	return stored(o), nil
+}
+
+// newObject is the key of an object that is about to be put, for name, once that is noted.
+func (t *transaction) newObject(name string) (string, error) {
+	key := t.key(name)
+	if err := t.intend(key); err != nil {
+		return "", err
+	}
+	// Also an upload that fails may have left something: a request that was never answered counts as done.
+	t.keys = append(t.keys, key)
+	return key, nil
+}
+
+// storeFailure is a failure of Put by the store's fault, or by that of ctx.
+func (b *Bridge) storeFailure(ctx context.Context, err error) error {
+	if errors.Is(err, objectstore.ErrNoMemory) {
+		return fmt.Errorf("%w: %w", errMemory, err)
+	}
+	if ctx.Err() == nil {
+		b.health.uploadFailed(err)
+	}
+	return fmt.Errorf("%w: %w", errStore, err)
+}
+
+// stored is where an object is, as the message says it.
+func stored(o objectstore.Object) *schema.Stored {
+	return &schema.Stored{URL: o.URL, Key: o.Key, Bucket: optional(o.Bucket), ETag: optional(o.ETag), VersionID: optional(o.VersionID)}
 }
 
 // key is the object key of name. It holds nothing that the sender wrote.

@@ -24,7 +24,7 @@ func (s *Session) spoolsRaw() bool {
 	if cfg.Spool == nil {
 		return false
 	}
-	storeNeeded := s.size == 0 || s.size > s.offloadThreshold()
+	storeNeeded := s.size == 0 || s.size > s.offloadThreshold() || s.storesRaw()
 	return cfg.SpoolAlways || storeNeeded && s.bridge.health.err() != nil
 }
 
@@ -70,7 +70,7 @@ func (t *transaction) takeRaw(ctx context.Context, w *spool.RawWriter, s *Sessio
 // rawHeader is what a raw record says beside the octets.
 func (s *Session) rawHeader(t *transaction, list []*delivery) spool.Header {
 	envelope := s.envelope
-	h := spool.Header{TransactionID: t.id, ReceivedAt: receivedAt(t.source.ended), Envelope: &envelope, OffloadThreshold: s.offloadThreshold()}
+	h := spool.Header{TransactionID: t.id, ReceivedAt: receivedAt(t.source.ended), Envelope: &envelope, OffloadThreshold: t.threshold, StoreRaw: t.storeRaw}
 	for _, d := range list {
 		rcpts := make([]schema.Address, len(d.rcpts))
 		for i, r := range d.rcpts {
@@ -96,7 +96,8 @@ func (b *Bridge) tryRaw(ctx context.Context, e *spool.Entry) error {
 		return err
 	}
 	t := b.newTransaction(e.Payload())
-	t.id, t.begun, t.source.limit, t.threshold = e.ID, timeOf(e.ID, t.begun), 0, e.OffloadThreshold // it was small enough when it was promised
+	t.id, t.begun, t.source.limit = e.ID, timeOf(e.ID, t.begun), 0 // it was small enough when it was promised
+	t.threshold, t.storeRaw = e.OffloadThreshold, e.StoreRaw
 	defer t.release()
 	email, err := t.receive(ctx)
 	if err == nil {

@@ -68,7 +68,7 @@ func (s *Session) Mail(from string, o *smtp.MailOptions) error {
 			return replyFor(errNoBroker, &s.bridge.cfg)
 		}
 	}
-	if err := s.bridge.health.err(); err != nil && o.Size > s.bridge.cfg.MaxInlineBytes && !s.bridge.spoolTakes(o.Size) {
+	if err := s.bridge.health.err(); err != nil && s.bridge.needsStore(o.Size) && !s.bridge.spoolTakes(o.Size) {
 		s.bridge.refusedEarly(from, "store", err)
 		return replyFor(errNoStore, &s.bridge.cfg)
 	}
@@ -91,6 +91,10 @@ func (s *Session) Rcpt(to string, o *smtp.RcptOptions) error {
 	if err := s.bridge.reaches(s.ctx, target.Address, s.size); err != nil {
 		s.bridge.refusedEarly(s.envelope.MailFrom.Email, "broker", err)
 		return replyFor(errNoBroker, &s.bridge.cfg)
+	}
+	if err := s.bridge.health.err(); err != nil && target.Raw.Stores(s.bridge.cfg.StoreRaw) && !s.bridge.spoolTakes(s.size) {
+		s.bridge.refusedEarly(s.envelope.MailFrom.Email, "store", err)
+		return replyFor(errNoStore, &s.bridge.cfg)
 	}
 	s.rcpts = append(s.rcpts, recipient{address: schema.Address{Email: valid(to), Parameters: rcptParameters(o)}, target: target})
 	return nil
@@ -120,6 +124,11 @@ func (s *Session) offloadThreshold() int64 {
 	return smallest
 }
 
+// storesRaw reports whether a recipient's route asks for the raw message.
+func (s *Session) storesRaw() bool {
+	return slices.ContainsFunc(s.rcpts, func(r recipient) bool { return r.target.Raw.Stores(s.bridge.cfg.StoreRaw) })
+}
+
 // Reset forgets the transaction (RFC 5321 §4.1.1.5).
 func (s *Session) Reset() {
 	s.envelope.MailFrom = schema.Address{}
@@ -140,6 +149,12 @@ func (b *Bridge) ready(ctx context.Context) (err error) {
 		}
 	}
 	return err
+}
+
+// needsStore reports whether it is known at MAIL that a message of so many octets has something for the store.
+func (b *Bridge) needsStore(octets int64) bool {
+	raw, _ := b.routes.Load().StoresRaw(b.cfg.StoreRaw)
+	return raw || octets > b.cfg.MaxInlineBytes
 }
 
 // reaches returns nil when a message can be taken for an address now, by the broker or the spool: MAIL knows of one

@@ -15,10 +15,11 @@ type source struct {
 	r     io.Reader
 	limit int64 // 0 for none
 	n     int64
-	hash  hash.Hash // nil without digests
-	err   error     // sticky; io.EOF once the end of data was seen
-	ended time.Time // when that was
-	atEnd func()    // called then
+	hash  hash.Hash  // nil without digests
+	err   error      // sticky; io.EOF once the end of data was seen
+	ended time.Time  // when that was
+	atEnd func()     // called then
+	raw   *rawUpload // takes what is read; nil where the raw message is not stored
 
 	// header counts the octets read since the reader was asked for a header.
 	// Past ordinaryHeader of them, grow is called before more is read.
@@ -54,10 +55,14 @@ func (s *source) Read(p []byte) (int, error) {
 	if s.limit > 0 && s.n > s.limit {
 		err = errMessageTooLarge
 	}
-	if s.err = err; err == io.EOF {
+	if err == io.EOF {
 		s.ended = time.Now()
 		s.atEnd()
 	}
+	if s.raw != nil {
+		err = s.raw.feed(p[:n], err)
+	}
+	s.err = err
 	return n, err
 }
 

@@ -24,7 +24,9 @@ type transaction struct {
 	id        string
 	begun     time.Time // the time in id
 	source    *source
+	store     objectstore.Store
 	threshold int64 // a larger part goes to the store, octets
+	storeRaw  bool  // the raw message goes there, too
 	share     *share
 
 	headerRaw []byte // the header block, kept until the envelope fits
@@ -59,7 +61,7 @@ func (s *Session) Deliver(ctx context.Context, body io.Reader) (id string, errs 
 	b.metrics.inFlight.Inc()
 	defer b.metrics.inFlight.Dec()
 	t := b.newTransaction(body)
-	t.threshold = s.offloadThreshold()
+	t.threshold, t.storeRaw = s.offloadThreshold(), s.storesRaw()
 	deliveries := s.deliveries()
 	if !s.spoolsRaw() || !t.spoolRaw(ctx, s, deliveries) {
 		t.run(ctx, s, deliveries)
@@ -70,7 +72,7 @@ func (s *Session) Deliver(ctx context.Context, body io.Reader) (id string, errs 
 
 func (b *Bridge) newTransaction(body io.Reader) *transaction {
 	id := newID()
-	t := &transaction{bridge: b, id: id.String(), begun: time.Unix(id.Time().UnixTime()), blobs: map[string]schema.Blob{}, problems: []schema.Problem{}}
+	t := &transaction{bridge: b, store: b.store, id: id.String(), begun: time.Unix(id.Time().UnixTime()), blobs: map[string]schema.Blob{}, problems: []schema.Problem{}}
 	t.threshold = b.cfg.OffloadThreshold
 	t.source = newSource(body, b.cfg.MaxMessageBytes, b.cfg.Digest, nil)
 	return t
@@ -129,6 +131,12 @@ func (t *transaction) receive(ctx context.Context) (*schema.Email, error) {
 		return nil, err
 	}
 	t.source.grow = func() error { return t.share.grow(ctx) }
+	if t.storeRaw {
+		if err := t.startRaw(ctx); err != nil {
+			return nil, err
+		}
+		defer func() { _ = t.endRaw(errAborted) }() // where it has not ended by then, the message has another error
+	}
 	x := extract.NewReader(t.source, t.bridge.cfg.Limits)
 	defer x.Close()
 	email, err := t.receiveParts(ctx, x)
@@ -146,7 +154,7 @@ func (t *transaction) receive(ctx context.Context) (*schema.Email, error) {
 	email.SortBody()
 	t.addTexts(email, t.blobs)
 	t.problems = append(t.problems, x.Problems()...)
-	return email, nil
+	return email, t.addRaw(email)
 }
 
 // receivedAt is a time as the message carries it.

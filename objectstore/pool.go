@@ -246,6 +246,10 @@ func (p *Pool) release(b *buffer) {
 	p.dispatch()
 }
 
+// TogetherBytes is the least capacity of a pool, in octets, in which two uploads with parts of that size can be fed
+// together, see Store.Together.
+func TogetherBytes(partBytes int64) int64 { return 2 * int64(slabsFor(partBytes)) * SlabBytes }
+
 // checkPart reports a pool that cannot hold one part.
 func (p *Pool) checkPart(partBytes int64) error {
 	if p == nil {

@@ -5,6 +5,21 @@ import "slices"
 // DefaultThreshold stands for the offload threshold that is set for all mail.
 const DefaultThreshold = -1
 
+// Raw says whether the raw message is stored.
+type Raw int
+
+const (
+	// DefaultRaw stands for what is set for all mail.
+	DefaultRaw Raw = iota
+	// NoRaw asks for the parts alone.
+	NoRaw
+	// StoreRaw asks for the raw message in the store.
+	StoreRaw
+)
+
+// Stores reports whether the raw message is stored where byDefault is set for all mail.
+func (r Raw) Stores(byDefault bool) bool { return r == StoreRaw || r == DefaultRaw && byDefault }
+
 // Destination is where a delivery goes; it is comparable: recipients with equal Destinations share a delivery.
 type Destination struct {
 	Address string // of the AMQP link's target
@@ -16,6 +31,7 @@ type Destination struct {
 type Target struct {
 	Destination
 	OffloadThreshold int64 // octets, a larger part goes to the store; DefaultThreshold for the default
+	Raw              Raw   // whether the raw message is stored
 }
 
 // Route maps recipients to a destination.
@@ -28,6 +44,7 @@ type Route struct {
 	Address          Template
 	Subject, GroupID Template
 	OffloadThreshold int64 // octets; DefaultThreshold for the default
+	Raw              Raw
 }
 
 func (r *Route) matches(m mailbox) bool {
@@ -42,7 +59,7 @@ func (r *Route) target(domain string) (Target, bool) {
 	}
 	subject, _ := r.Subject.expand(domain)
 	groupID, _ := r.GroupID.expand(domain)
-	return Target{Destination{address, subject, groupID}, r.OffloadThreshold}, true
+	return Target{Destination{address, subject, groupID}, r.OffloadThreshold, r.Raw}, true
 }
 
 // Table tells the routes of recipients. It does not change, and is safe for concurrent use.
@@ -59,7 +76,7 @@ type Table struct {
 // the postmaster can go there, and fallback may be ""; hostname is the domain in which the postmaster is ours.
 func NewTable(routes []Route, fallback, hostname string) *Table {
 	t := &Table{routes: routes, patterns: NewPatterns(nil), hostname: foldDomain(hostname),
-		fallback: Target{Destination{Address: fallback}, DefaultThreshold}}
+		fallback: Target{Destination{Address: fallback}, DefaultThreshold, DefaultRaw}}
 	for number, r := range routes {
 		for _, p := range r.Match {
 			t.patterns.add(p, number)
@@ -126,6 +143,21 @@ func (t *Table) findPostmaster() (Target, bool) {
 		}
 	}
 	return Target{}, false
+}
+
+// StoresRaw reports whether the raw message is stored of all mail, whatever its recipients, and of any; byDefault is
+// what is set for all mail.
+func (t *Table) StoresRaw(byDefault bool) (all, some bool) {
+	if len(t.routes) == 0 || t.postmaster == t.fallback {
+		all, some = byDefault, byDefault
+	} else {
+		all = true
+	}
+	for i := range t.routes {
+		stores := t.routes[i].Raw.Stores(byDefault)
+		all, some = all && stores, some || stores
+	}
+	return all, some
 }
 
 // Addresses are those that mail can go to and that are known before it comes, each once: those of the routes that are

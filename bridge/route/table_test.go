@@ -1,6 +1,7 @@
 package route
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -88,22 +89,57 @@ func TestTarget(t *testing.T) {
 		t.Fatal(err)
 	}
 	routes := rules(t, "*@example.org -> a", "* -> a")
-	routes[0].OffloadThreshold, routes[0].Subject, routes[0].GroupID = 0, template(t, "for {rcpt.domain}"), groupID
+	routes[0].OffloadThreshold, routes[0].Subject, routes[0].GroupID, routes[0].Raw = 0, template(t, "for {rcpt.domain}"), groupID, StoreRaw
 	routes[1].GroupID = groupID
 	table := NewTable(routes, "", hostname)
 	long := strings.Repeat("a.", 64) + "a" // 129 octets
 	for rcpt, want := range map[string]Target{
-		"in@example.org":         {Destination{"a", "for example.org", "example.org"}, 0},
-		"out@EXAMPLE.org.":       {Destination{"a", "for example.org", "example.org"}, 0},
-		"in@example.com":         {Destination{"a", "", "example.com"}, DefaultThreshold},
-		"in@[192.0.2.1]":         {Destination{Address: "a"}, DefaultThreshold},
-		"in@" + long:             {Destination{Address: "a"}, DefaultThreshold},
-		"in@" + long[2:] + ".ab": {Destination{Address: "a"}, DefaultThreshold},
-		"in@" + long[2:] + "a":   {Destination{"a", "", long[2:] + "a"}, DefaultThreshold},
+		"in@example.org":         {Destination{"a", "for example.org", "example.org"}, 0, StoreRaw},
+		"out@EXAMPLE.org.":       {Destination{"a", "for example.org", "example.org"}, 0, StoreRaw},
+		"in@example.com":         {Destination{"a", "", "example.com"}, DefaultThreshold, DefaultRaw},
+		"in@[192.0.2.1]":         {Destination{Address: "a"}, DefaultThreshold, DefaultRaw},
+		"in@" + long:             {Destination{Address: "a"}, DefaultThreshold, DefaultRaw},
+		"in@" + long[2:] + ".ab": {Destination{Address: "a"}, DefaultThreshold, DefaultRaw},
+		"in@" + long[2:] + "a":   {Destination{"a", "", long[2:] + "a"}, DefaultThreshold, DefaultRaw},
 	} {
 		if got, ok := table.Lookup(rcpt); got != want || !ok {
 			t.Errorf("Lookup(%q):\ngot  %+v, %v\nwant %+v", rcpt, got, ok, want)
 		}
+	}
+}
+
+// What is stored raw depends on the default where a route says nothing, and where mail goes to the fallback.
+func TestStoresRaw(t *testing.T) {
+	for _, tt := range []struct {
+		name          string
+		raw           []Raw
+		fallback      string
+		all, some     bool // with the default off
+		allOn, someOn bool // with the default on
+	}{
+		{name: "no routes", fallback: "mail", allOn: true, someOn: true},
+		{name: "one says nothing", raw: []Raw{DefaultRaw}, allOn: true, someOn: true},
+		{name: "one stores", raw: []Raw{StoreRaw}, all: true, some: true, allOn: true, someOn: true},
+		{name: "one stores, the postmaster's mail goes to the fallback", raw: []Raw{StoreRaw}, fallback: "mail", some: true, allOn: true, someOn: true},
+		{name: "one does not", raw: []Raw{NoRaw}},
+		{name: "one does not, the postmaster's mail goes to the fallback", raw: []Raw{NoRaw}, fallback: "mail", someOn: true},
+		{name: "differing", raw: []Raw{NoRaw, StoreRaw, DefaultRaw}, some: true, someOn: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var routes []Route
+			for i, raw := range tt.raw {
+				r := rules(t, fmt.Sprintf("x%d.example -> a", i))[0]
+				r.Raw = raw
+				routes = append(routes, r)
+			}
+			table := NewTable(routes, tt.fallback, hostname)
+			if all, some := table.StoresRaw(false); all != tt.all || some != tt.some {
+				t.Errorf("off: got %v, %v; want %v, %v", all, some, tt.all, tt.some)
+			}
+			if all, some := table.StoresRaw(true); all != tt.allOn || some != tt.someOn {
+				t.Errorf("on: got %v, %v; want %v, %v", all, some, tt.allOn, tt.someOn)
+			}
+		})
 	}
 }
 

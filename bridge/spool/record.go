@@ -49,6 +49,8 @@ type Header struct {
 	// Envelope, without recipients, and OffloadThreshold, in octets, are those of a raw record.
 	Envelope         *schema.Envelope `json:"envelope,omitempty"`
 	OffloadThreshold int64            `json:"offloadThreshold,omitempty"`
+	// StoreRaw says of a raw record that its octets go to the store as well. The first records did not know it.
+	StoreRaw bool `json:"storeRaw,omitempty"`
 }
 
 // Note is a line that was added to a record later.

@@ -39,7 +39,7 @@ type instance struct {
 
 // validate reports what is wrong with settings that are right one by one.
 func (s *settings) validate() error {
-	errs := append(s.validateBroker(), s.validateRoutes())
+	errs := append(s.validateBroker(), s.validateRoutes(), s.validateRaw())
 	errs = append(errs, missing("store.url", s.store.url != "", "file:///var/lib/lsmtpd/objects"))
 	errs = append(errs, missing("smtp.listen", len(s.smtp.listen) > 0, "smtp://127.0.0.1:2525"))
 	if (s.smtp.tls.certFile == "") != (s.smtp.tls.keyFile == "") {
@@ -213,7 +213,7 @@ func (s *settings) bridgeConfig(sp *spool.Spool) bridge.Config {
 		MaxMessageBytes: s.smtp.maxMessageBytes, MaxRecipients: int(s.smtp.maxRecipients),
 		OffloadThreshold: s.message.offloadThreshold, MaxInlineBytes: s.message.maxInlineBytes,
 		Limits: extract.Limits{MaxHeaderBytes: s.message.maxHeaderBytes, MaxParts: int(s.message.maxParts), MaxDepth: int(s.message.maxDepth)},
-		Memory: s.message.memory, Digest: s.message.digest == "sha256",
+		Memory: s.message.memory, Digest: s.message.digest == "sha256", StoreRaw: s.message.raw == rawStore,
 		Bounce: s.broker.onReject == "bounce", SettleTimeout: s.broker.settleTimeout, MaxPublishBytes: s.broker.maxMessageBytes,
 		Spool: sp, SpoolAlways: sp != nil && s.spool.mode == spoolAlways, SpoolMaxTries: int(s.spool.maxTries), SpoolAfter: s.spool.after,
 	}

@@ -1,5 +1,7 @@
 package main
 
+import "errors"
+
 // reload reads everything again, from the same places as load did, and returns the settings in force with the routes
 // that are configured now, and the names of the keys whose values are others than those in force: they need a restart.
 // What is in force stays as it is, also where there is an error.
@@ -15,7 +17,7 @@ func (l *loader) reload(environ []string) (s *settings, restart []string, err er
 	}
 	merged := *l.settings
 	merged.routes = configured.routes
-	if err := merged.validateRoutes(); err != nil {
+	if err := errors.Join(merged.validateRoutes(), merged.validateRaw()); err != nil {
 		return nil, nil, err
 	}
 	for _, name := range sortedKeys(l.keys) {

@@ -9,6 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"lsmtpd/bridge/route"
+	"lsmtpd/objectstore"
 )
 
 // routesKey is the one key that is no text: it stands in the configuration file alone.
@@ -22,6 +23,7 @@ func routeKeys(r *route.Route) []*key {
 		templateKey("subject", &r.Subject, route.MaxSubject),
 		templateKey("group_id", &r.GroupID, route.MaxGroupID),
 		sizeKey("offload_threshold", "in the place of message.offload_threshold", &r.OffloadThreshold, 0, maxOffloadThreshold),
+		rawKey("raw", &r.Raw),
 	}
 }
 
@@ -47,6 +49,25 @@ func templateKey(name string, p *route.Template, most int) *key {
 		}
 		return err
 	}}
+}
+
+// rawKey is whether the raw message is stored, "" where the route leaves that to message.raw.
+func rawKey(name string, p *route.Raw) *key {
+	values := map[route.Raw]string{route.NoRaw: rawOff, route.StoreRaw: rawStore}
+	text := ""
+	k := enumKey(name, "in the place of message.raw", &text, rawOff, rawStore)
+	k.get = func() string { return values[*p] }
+	parse := k.set
+	k.set = func(v string) error {
+		err := parse(v)
+		for raw, name := range values {
+			if err == nil && v == name {
+				*p = raw
+			}
+		}
+		return err
+	}
+	return k
 }
 
 // loadRoutes applies the list of routes in node, whose key stands at place.
@@ -132,6 +153,20 @@ func (s *settings) validateRoutes() error {
 	}
 	if _, ok := s.routeTable().Lookup("postmaster"); !ok {
 		return errors.New("routes: no address for <postmaster>, whose mail is always taken (RFC 5321 §4.5.1); set broker.address, or a route to an address without {rcpt.domain}")
+	}
+	return nil
+}
+
+// storesRaw reports whether the raw message of any mail is stored.
+func (s *settings) storesRaw() bool {
+	_, some := s.routeTable().StoresRaw(s.message.raw == rawStore)
+	return some
+}
+
+// validateRaw reports memory in which a raw message and one of its parts cannot be stored side by side.
+func (s *settings) validateRaw() error {
+	if least := objectstore.TogetherBytes(s.store.partBytes); s.storesRaw() && s.store.memory < least {
+		return fmt.Errorf("store.memory: %d octets cannot hold two parts of store.part_bytes (%d), which message.raw: store, or raw: store in a route, needs; want at least %d, or a smaller store.part_bytes", s.store.memory, s.store.partBytes, least)
 	}
 	return nil
 }

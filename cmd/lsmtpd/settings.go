@@ -45,7 +45,7 @@ type settings struct {
 		offloadThreshold, maxInlineBytes   int64
 		maxParts, maxDepth, maxHeaderBytes int64
 		memory                             int64
-		digest                             string
+		digest, raw                        string
 	}
 	broker struct {
 		url        []*url.URL
@@ -90,6 +90,9 @@ const (
 // The values of spool.mode.
 const spoolOff, spoolFallback, spoolAlways = "off", "fallback", "always"
 
+// The values of message.raw.
+const rawOff, rawStore = "off", "store"
+
 const defaultSpoolAfter = 5 * time.Second
 
 // maxOffloadThreshold bounds what of a part is held before it is known where it goes.
@@ -125,6 +128,7 @@ func defaults() *settings {
 	s.message.maxHeaderBytes = mib
 	s.message.memory = 64 * mib
 	s.message.digest = "sha256"
+	s.message.raw = rawOff
 	s.broker.capability = "auto"
 	s.broker.onReject = "defer"
 	s.broker.settleTimeout = time.Minute
@@ -189,6 +193,7 @@ func (s *settings) messageKeys() []*key {
 		sizeKey("message.max_header_bytes", "header fields kept in the envelope", &s.message.maxHeaderBytes, kib, 64*mib),
 		sizeKey("message.memory", "memory for all envelopes being built or sent", &s.message.memory, mib, tib),
 		enumKey("message.digest", "digests of parts and message", &s.message.digest, "sha256", "none"),
+		enumKey("message.raw", "store the message itself, octet for octet as received, beside its parts, or not", &s.message.raw, rawOff, rawStore),
 	}
 }
 
