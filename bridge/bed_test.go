@@ -272,6 +272,9 @@ func (s *faultyStore) Put(ctx context.Context, key string, r io.Reader) (objects
 	return o, err
 }
 
+// Together keeps the faults.
+func (s *faultyStore) Together() objectstore.Store { return s }
+
 func (s *faultyStore) setStays(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -24,9 +24,9 @@ type transaction struct {
 	id        string
 	begun     time.Time // the time in id
 	source    *source
-	store     objectstore.Store
-	threshold int64 // a larger part goes to the store, octets
-	storeRaw  bool  // the raw message goes there, too
+	store     objectstore.Store // where its objects go
+	threshold int64             // a larger part goes to the store, octets
+	storeRaw  bool              // the raw message goes there, too
 	share     *share
 
 	headerRaw []byte // the header block, kept until the envelope fits
@@ -132,6 +132,7 @@ func (t *transaction) receive(ctx context.Context) (*schema.Email, error) {
 	}
 	t.source.grow = func() error { return t.share.grow(ctx) }
 	if t.storeRaw {
+		t.store = t.store.Together()
 		if err := t.startRaw(ctx); err != nil {
 			return nil, err
 		}

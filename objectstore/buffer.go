@@ -13,8 +13,10 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // buffer collects one part of an object in slabs of a pool.
 type buffer struct {
-	pool  *Pool
-	claim int    // slabs it may come to hold
+	pool     *Pool
+	claimant *claimant // alone, or shared with other uploads
+	alone    claimant
+
 	limit int64  // octets it may come to hold
 	size  int64  // octets it holds
 	crc   uint32 // CRC32C of them
@@ -26,11 +28,10 @@ type buffer struct {
 
 // buffer returns an empty buffer for a part of up to limit octets. The caller releases it.
 func (p *Pool) buffer(limit int64) *buffer {
-	return &buffer{pool: p, claim: slabsFor(limit), limit: limit}
+	b := &buffer{pool: p, limit: limit, alone: claimant{claim: slabsFor(limit)}}
+	b.claimant = &b.alone
+	return b
 }
-
-// need is how many more slabs the buffer may come to ask for. The caller holds pool.mu.
-func (b *buffer) need() int { return b.claim - b.held }
 
 // fill reads until the buffer is full or src ends (then end is true), and seals it. It waits for
 // memory before it reads, so that a source nobody can store is not read.

@@ -104,6 +104,20 @@ func TestPartLimit(t *testing.T) {
 	}
 }
 
+// Of uploads that are fed together, the parts do not grow.
+func TestPartLimitTogether(t *testing.T) {
+	s := (&S3{partBytes: 8 << 20, pool: testPool(256), maxParts: maxParts}).Together().(*S3)
+	if got := s.partLimit(9999); got != 8<<20 {
+		t.Errorf("part 9999: %d octets; want 8 MiB", got)
+	}
+	if got := s.MaxObjectBytes(); got != 80000<<20 {
+		t.Errorf("largest object: %d octets; want 80000 MiB", got)
+	}
+	if got := TogetherBytes(8<<20 + 1); got != 16<<20+2*SlabBytes {
+		t.Errorf("memory for parts of 8 MiB and an octet: %d octets", got)
+	}
+}
+
 func TestSourceErrors(t *testing.T) {
 	for _, n := range []int{-1, 11} {
 		s := &source{r: readerFunc(func([]byte) (int, error) { return n, nil })}

@@ -22,7 +22,8 @@
 // refuses one that exists (ErrExists), S3 replaces the object, or adds a version in a versioned bucket.
 //
 // The largest object is given by S3.MaxObjectBytes: 10,000 parts, which double in size after every
-// thousand, up to half of the pool. With parts of 8 MiB and a pool of 64 MiB that is 273 GiB.
+// thousand, up to half of the pool. With parts of 8 MiB and a pool of 64 MiB that is 273 GiB. The parts
+// of uploads that are fed together, see Store.Together, do not grow: 78 GiB.
 //
 // Left out: encryption and retention (bucket policy and lifecycle rules do it), object metadata,
 // listing of objects. Nothing here decides from a listing what to remove.

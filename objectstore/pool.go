@@ -29,6 +29,9 @@ const idleSlabs = 32
 // what that one then gives back, for the next; and so on. Those that hold something are served
 // before those that hold nothing, each in the order in which they came.
 //
+// Two uploads that are fed from one stream, see Store.Together, can wait for each other: the one gets no more octets
+// before the other has taken its own. So neither buffer can be completed alone, and their claim is one, of two parts.
+//
 // So a buffer whose client stalls keeps what it holds, and no more, and who waits in vain gives up after a while.
 type Pool struct {
 	take func() ([]byte, error)
@@ -37,11 +40,11 @@ type Pool struct {
 	mu       sync.Mutex
 	capacity int // all counts are of slabs
 	lent     int
-	sealed   int       // of the lent ones, those whose buffer needs no more
-	idle     [][]byte  // kept for the next
-	filling  []*buffer // those that hold slabs and may need more, by need, the smallest first
-	holders  list.List // of *waiter: those whose buffer holds something
-	starters list.List // of *waiter: those whose buffer holds nothing
+	sealed   int         // of the lent ones, those whose buffer needs no more
+	idle     [][]byte    // kept for the next
+	filling  []*claimant // those that hold slabs and may need more, by need, the smallest first
+	holders  list.List   // of *waiter: those whose claimant holds something
+	starters list.List   // of *waiter: those whose claimant holds nothing
 }
 
 // NewPool returns a pool of the given capacity (store.memory) in octets, rounded down to whole
@@ -80,22 +83,40 @@ func (p *Pool) Stats() PoolStats {
 // slabsFor is the number of slabs that hold n octets.
 func slabsFor(n int64) int { return int((n + SlabBytes - 1) / SlabBytes) }
 
+// claimant is who is lent slabs: a buffer, or the buffers of uploads that are fed together. Guarded by Pool.mu.
+type claimant struct {
+	claim int // slabs it may come to hold before any of them is on its way to the store
+	held  int // slabs of its buffers that are not sealed
+}
+
+// need is how many more slabs it may come to ask for.
+func (c *claimant) need() int { return c.claim - c.held }
+
 // waiter is a request for one slab.
 type waiter struct {
 	b       *buffer
 	granted chan struct{} // closed when the slab is b's
 	err     error         // set before granted is closed
+
+	queue *list.List // where it waits; guarded by Pool.mu, as is place
+	place *list.Element
 }
+
+// join puts w at the end of a queue.
+func (w *waiter) join(queue *list.List) { w.queue, w.place = queue, queue.PushBack(w) }
+
+// leave takes w out of its queue.
+func (w *waiter) leave() { w.queue.Remove(w.place) }
 
 // grow lends b one more slab, within its claim, and waits until that is safe.
 func (p *Pool) grow(ctx context.Context, b *buffer) error {
 	w := &waiter{b: b, granted: make(chan struct{})}
 	p.mu.Lock()
-	queue := &p.starters
-	if len(b.slabs) > 0 {
-		queue = &p.holders
+	if b.claimant.held > 0 {
+		w.join(&p.holders)
+	} else {
+		w.join(&p.starters)
 	}
-	place := queue.PushBack(w)
 	p.dispatch()
 	p.mu.Unlock()
 
@@ -115,7 +136,7 @@ func (p *Pool) grow(ctx context.Context, b *buffer) error {
 	select {
 	case <-w.granted: // b has it, and gives it back with the others
 	default:
-		queue.Remove(place)
+		w.leave()
 		p.dispatch() // the next starter may have waited behind this one
 	}
 	return err
@@ -123,18 +144,45 @@ func (p *Pool) grow(ctx context.Context, b *buffer) error {
 
 // dispatch serves those waiting. The caller holds mu.
 func (p *Pool) dispatch() {
-	for place := p.holders.Front(); place != nil; {
-		next := place.Next()
-		// A holder that must wait never stops another: the one behind may be the one that can finish.
-		if p.grant(place.Value.(*waiter)) {
-			p.holders.Remove(place)
-		}
-		place = next
-	}
+	p.serveHolders()
 	// Starters pass nobody, or a large claim would wait for ever.
-	for place := p.starters.Front(); place != nil && p.grant(place.Value.(*waiter)); place = p.starters.Front() {
-		p.starters.Remove(place)
+	for place := p.starters.Front(); place != nil; place = p.starters.Front() {
+		w := place.Value.(*waiter)
+		if !p.grant(w) {
+			return
+		}
+		w.leave()
+		if w.b.claimant != &w.b.alone && p.promote(w.b.claimant) {
+			p.serveHolders()
+		}
 	}
+}
+
+// serveHolders is dispatch for those whose claimant holds something. The caller holds mu.
+func (p *Pool) serveHolders() {
+	for place := p.holders.Front(); place != nil; {
+		w := place.Value.(*waiter)
+		place = place.Next()
+		// A holder that must wait never stops another: the one behind may be the one that can finish.
+		if p.grant(w) {
+			w.leave()
+		}
+	}
+}
+
+// promote moves the starters of a claimant that has come to hold something to the holders: what it holds comes back
+// only when they, too, have what they need, and those before them may be waiting for that. The caller holds mu.
+func (p *Pool) promote(c *claimant) (moved bool) {
+	for place := p.starters.Front(); place != nil; {
+		w := place.Value.(*waiter)
+		place = place.Next()
+		if w.b.claimant == c {
+			w.leave()
+			w.join(&p.holders)
+			moved = true
+		}
+	}
+	return moved
 }
 
 // grant lends a slab if one is free and the state afterwards is safe. The caller holds mu.
@@ -142,36 +190,38 @@ func (p *Pool) grant(w *waiter) bool {
 	if p.lent == p.capacity {
 		return false
 	}
-	p.lent++
-	w.b.held++
-	p.reorder(w.b)
+	p.lend(w.b, 1)
 	if !p.safe() {
-		p.lent--
-		w.b.held--
-		p.reorder(w.b)
+		p.lend(w.b, -1)
 		return false
 	}
 	slab, err := p.slab()
 	if err == nil {
 		w.b.slabs = append(w.b.slabs, slab)
 	} else {
-		p.lent--
-		w.b.held--
-		p.reorder(w.b)
+		p.lend(w.b, -1)
 		w.err = fmt.Errorf("%w: no memory for an upload: %w", ErrUnavailable, err)
 	}
 	close(w.granted)
 	return true
 }
 
-// safe tells whether all buffers can be completed, one after the other. The caller holds mu.
+// lend counts n more slabs of a buffer that is not sealed. The caller holds mu.
+func (p *Pool) lend(b *buffer, n int) {
+	p.lent += n
+	b.held += n
+	b.claimant.held += n
+	p.reorder(b.claimant)
+}
+
+// safe tells whether all claimants can be completed, one after the other. The caller holds mu.
 func (p *Pool) safe() bool {
 	available := p.capacity - p.lent + p.sealed
-	for _, b := range p.filling {
-		if b.need() > available {
+	for _, c := range p.filling {
+		if c.need() > available {
 			return false
 		}
-		available += b.held
+		available += c.held
 		if available >= p.filling[len(p.filling)-1].need() {
 			return true
 		}
@@ -179,11 +229,10 @@ func (p *Pool) safe() bool {
 	return true
 }
 
-// reorder puts b where it belongs among those being filled, after a change of what it holds or
-// needs. The caller holds mu.
-func (p *Pool) reorder(b *buffer) {
-	at := slices.Index(p.filling, b)
-	if b.held == 0 || b.sealed {
+// reorder puts c where it belongs among those being filled, after a change of what it holds. The caller holds mu.
+func (p *Pool) reorder(c *claimant) {
+	at := slices.Index(p.filling, c)
+	if c.held == 0 {
 		if at >= 0 {
 			p.filling = slices.Delete(p.filling, at, at+1)
 		}
@@ -191,12 +240,12 @@ func (p *Pool) reorder(b *buffer) {
 	}
 	if at < 0 {
 		at = len(p.filling)
-		p.filling = append(p.filling, b)
+		p.filling = append(p.filling, c)
 	}
-	for ; at > 0 && p.filling[at-1].need() > b.need(); at-- {
+	for ; at > 0 && p.filling[at-1].need() > c.need(); at-- {
 		p.filling[at-1], p.filling[at] = p.filling[at], p.filling[at-1]
 	}
-	for ; at+1 < len(p.filling) && p.filling[at+1].need() < b.need(); at++ {
+	for ; at+1 < len(p.filling) && p.filling[at+1].need() < c.need(); at++ {
 		p.filling[at], p.filling[at+1] = p.filling[at+1], p.filling[at]
 	}
 }
@@ -220,7 +269,8 @@ func (p *Pool) seal(b *buffer) {
 	}
 	b.sealed = true
 	p.sealed += b.held
-	p.reorder(b)
+	b.claimant.held -= b.held
+	p.reorder(b.claimant)
 	p.dispatch()
 }
 
@@ -228,12 +278,13 @@ func (p *Pool) seal(b *buffer) {
 func (p *Pool) release(b *buffer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.lent -= b.held
 	if b.sealed {
+		p.lent -= b.held
 		p.sealed -= b.held
+		b.held = 0
+	} else {
+		p.lend(b, -b.held)
 	}
-	b.held = 0
-	p.reorder(b)
 	for _, slab := range b.slabs {
 		// As much as is lent may be wanted again soon; the rest is the system's.
 		if len(p.idle) < max(idleSlabs, p.lent) {
@@ -246,8 +297,8 @@ func (p *Pool) release(b *buffer) {
 	p.dispatch()
 }
 
-// TogetherBytes is the least capacity of a pool, in octets, in which two uploads with parts of that size can be fed
-// together, see Store.Together.
+// TogetherBytes is the least capacity of a pool, in octets, in which uploads with parts of that size can be fed together,
+// see Store.Together.
 func TogetherBytes(partBytes int64) int64 { return 2 * int64(slabsFor(partBytes)) * SlabBytes }
 
 // checkPart reports a pool that cannot hold one part.

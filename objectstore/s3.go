@@ -36,7 +36,8 @@ type S3 struct {
 	maxParts       int
 	checksum       bool
 	timeout        time.Duration
-	slowest        int64 // octets a second that a request is given time for
+	slowest        int64     // octets a second that a request is given time for
+	together       *claimant // of uploads that are fed together; nil where each is fed alone
 }
 
 func openS3(cfg Config, u *url.URL) (*S3, error) {
@@ -173,6 +174,22 @@ func (s *S3) name(key string) (string, error) {
 		return "", err
 	}
 	return s.prefix + key, checkKey(s.prefix + key)
+}
+
+// Together implements Store.
+func (s *S3) Together() Store {
+	t := *s
+	t.together = &claimant{claim: 2 * slabsFor(s.partBytes)}
+	return &t
+}
+
+// buffer returns an empty buffer for a part of an upload.
+func (s *S3) buffer(limit int64) *buffer {
+	b := s.pool.buffer(limit)
+	if s.together != nil {
+		b.claimant = s.together
+	}
+	return b
 }
 
 // Get implements Store.

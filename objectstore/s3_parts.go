@@ -22,8 +22,12 @@ const (
 )
 
 // partLimit is the size of part number, counted from 1. It grows, so that 10,000 parts go a long way,
-// but never beyond half of the pool, so that two large uploads can go on side by side.
+// but never beyond half of the pool, so that two large uploads can go on side by side. Of uploads that are fed together
+// it does not grow, nor does their claim: what they hold cannot wait until there is room for a larger one.
 func (s *S3) partLimit(number int) int64 {
+	if s.together != nil {
+		return s.partBytes
+	}
 	largest := min(int64(s.pool.capacity/2)*SlabBytes, MaxPartBytes)
 	limit := s.partBytes
 	for range (number - 1) / partsPerSize {
@@ -115,7 +119,7 @@ func (u *upload) readOn(ctx context.Context, fail context.CancelCauseFunc, b *bu
 			if !u.slot(ctx) {
 				return context.Cause(ctx)
 			}
-			b = u.store.pool.buffer(u.store.partLimit(number))
+			b = u.store.buffer(u.store.partLimit(number))
 			var err error
 			if end, err = b.fill(ctx, src); err != nil || b.size == 0 {
 				b.release()

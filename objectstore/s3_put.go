@@ -26,7 +26,7 @@ func (s *S3) Put(ctx context.Context, key string, r io.Reader) (Object, error) {
 	}
 	src := &source{r: r}
 	defer src.repanic()
-	first := s.pool.buffer(s.partBytes)
+	first := s.buffer(s.partBytes)
 	defer first.release()
 	end, err := first.fill(ctx, src)
 	var o Object

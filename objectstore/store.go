@@ -35,6 +35,11 @@ type Store interface {
 	// ErrUncertain.
 	Put(ctx context.Context, key string, r io.Reader) (Object, error)
 
+	// Together returns the same store for uploads that are fed from one stream, at most two at a time, where the one may
+	// have to wait with its reading until the other has read on. Uploads of one Store that are fed so, but not through
+	// what one call of Together has returned, can block each other for want of memory until ErrNoMemory.
+	Together() Store
+
 	// Get opens the object for reading; ErrNotFound when there is none. The caller closes it. ctx
 	// governs the reading, too. A body cut short by the store ends with an error, not with io.EOF.
 	Get(ctx context.Context, key string) (io.ReadCloser, error)

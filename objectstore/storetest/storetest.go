@@ -43,6 +43,7 @@ func Run(t *testing.T, open func(t *testing.T) Fixture) {
 		{"Cancel", testCancel},
 		{"InvisibleUntilDone", testInvisible},
 		{"Parallel", testParallel},
+		{"Together", testTogether},
 		{"ExistingKey", testExistingKey},
 		{"NotFound", testNotFound},
 		{"HostileKeys", testHostileKeys},
@@ -315,6 +316,53 @@ func testParallel(t *testing.T, f Fixture) {
 			wantContent(t, f, keys[i], contents[i])
 			if err := f.Store.Delete(t.Context(), keys[i]); err != nil {
 				t.Errorf("Delete(%q): %v", keys[i], err)
+			}
+		})
+	}
+	running.Wait()
+	for _, key := range keys {
+		wantNothing(t, f, key)
+	}
+}
+
+// testTogether feeds pairs of uploads from one stream each: the one reads on when the other does.
+func testTogether(t *testing.T, f Fixture) {
+	var (
+		running sync.WaitGroup
+		keys    [6]string
+	)
+	for i := 0; i < len(keys); i += 2 {
+		whole, half := newKey(), newKey()
+		keys[i], keys[i+1] = whole, half
+		content := Content(f.PartBytes + f.PartBytes/2 + int64(i))
+		running.Go(func() {
+			store := f.Store.Together()
+			r, w := io.Pipe()
+			var other sync.WaitGroup
+			other.Go(func() {
+				_, err := store.Put(t.Context(), whole, r)
+				if err != nil {
+					t.Errorf("Put(%q): %v", whole, err)
+				}
+				_ = r.CloseWithError(err)
+			})
+			stream := io.TeeReader(bytes.NewReader(content), w)
+			_, err := store.Put(t.Context(), half, io.LimitReader(stream, int64(len(content))/2))
+			if err == nil {
+				_, err = io.Copy(io.Discard, stream)
+			}
+			_ = w.CloseWithError(err)
+			other.Wait()
+			if err != nil {
+				t.Errorf("Put(%q): %v", half, err)
+				return
+			}
+			wantContent(t, f, whole, content)
+			wantContent(t, f, half, content[:len(content)/2])
+			for _, key := range []string{whole, half} {
+				if err := f.Store.Delete(t.Context(), key); err != nil {
+					t.Errorf("Delete(%q): %v", key, err)
+				}
 			}
 		})
 	}
