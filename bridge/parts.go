@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"slices"
 	"sync"
 
 	"lsmtpd/extract"
@@ -18,7 +19,7 @@ import (
 // keptText is a text part whose octets are, as far as the threshold allows, at hand until the
 // structure is complete. Only then is it known whether it belongs to the body.
 type keptText struct {
-	part   *schema.BodyPart
+	part   *extract.Part
 	octets []byte // all of the part, or its beginning
 	whole  bool
 }
@@ -33,18 +34,34 @@ func (t *transaction) addPart(ctx context.Context, p *extract.Part) error {
 	if err != nil {
 		return fmt.Errorf("part %s: %w", *p.PartID, err)
 	}
-	p.Size = b.Size
+	p.Size, p.SniffedType = b.Size, extract.SniffType(p.BodyPart, head)
 	if isBodyText(p.BodyPart) {
-		return t.keepText(ctx, p.BodyPart, b, head)
+		return t.keepText(ctx, p, b, head)
+	}
+	if extract.IsReportPart(p.BodyPart) {
+		return t.keepReport(ctx, p, head)
 	}
 	return nil
 }
 
+// keepReport remembers what a part begins with that may belong to a report.
+func (t *transaction) keepReport(ctx context.Context, p *extract.Part, head []byte) error {
+	head = head[:min(len(head), extract.ReportOctets)]
+	if err := t.share.use(ctx, contentCost(head)); err != nil {
+		return err
+	}
+	if t.reports == nil {
+		t.reports = map[string][]byte{}
+	}
+	t.reports[*p.PartID] = bytes.Clone(head)
+	return nil
+}
+
 // keepText remembers the text of a part for bodyValues, as much of it as max_inline_bytes leaves room for.
-func (t *transaction) keepText(ctx context.Context, p *schema.BodyPart, b schema.Blob, head []byte) error {
+func (t *transaction) keepText(ctx context.Context, p *extract.Part, b schema.Blob, head []byte) error {
 	k := keptText{part: p, octets: b.Inline, whole: true}
 	if b.Stored != nil {
-		room := min(int64(len(head)), max(t.bridge.cfg.MaxInlineBytes-t.inline, 0))
+		room := min(int64(len(head)), t.threshold, max(t.bridge.cfg.MaxInlineBytes-t.inline, 0))
 		k.octets, k.whole = bytes.Clone(head[:room]), room == b.Size
 		t.inline += room
 		if err := t.share.use(ctx, contentCost(k.octets)); err != nil {
@@ -56,13 +73,13 @@ func (t *transaction) keepText(ctx context.Context, p *schema.BodyPart, b schema
 }
 
 // addBlob reads r to its end and puts its octets into the envelope or the
-// store. It returns the blob, which is also in t.blobs, and the first octets of
-// one that was stored, at most the threshold, valid until the next call.
+// store. It returns the blob, which is also in t.blobs, and the octets that it
+// begins with, valid until the next call: all up to the threshold, and at least as many as tell its type.
 func (t *transaction) addBlob(ctx context.Context, blobID, name string, r io.Reader) (schema.Blob, []byte, error) {
 	cfg := &t.bridge.cfg
 	d := t.bridge.newDigest(r)
 	// One octet more than the threshold tells a part that ends there from one that goes on.
-	head := t.headBuffer(t.threshold + 1)
+	head := t.headBuffer(max(t.threshold+1, extract.SniffOctets))
 	n, err := io.ReadFull(d, head)
 	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 		return schema.Blob{}, nil, err
@@ -72,7 +89,8 @@ func (t *transaction) addBlob(ctx context.Context, blobID, name string, r io.Rea
 	}
 	head = head[:n]
 	b := schema.Blob{}
-	if small := err != nil; small && t.inline+int64(n) <= cfg.MaxInlineBytes {
+	small := err != nil && int64(n) <= t.threshold
+	if small && t.inline+int64(n) <= cfg.MaxInlineBytes {
 		if err := t.share.use(ctx, contentCost(head)); err != nil {
 			return schema.Blob{}, nil, err
 		}
@@ -80,6 +98,9 @@ func (t *transaction) addBlob(ctx context.Context, blobID, name string, r io.Rea
 		b.Inline = append(make([]byte, 0, n), head...)
 		t.bridge.metrics.parts.WithLabelValues("inline").Inc()
 	} else {
+		if small {
+			t.noteInlineLimit()
+		}
 		if b.Stored, err = t.put(ctx, name, io.MultiReader(bytes.NewReader(head), d)); err != nil {
 			return schema.Blob{}, nil, err
 		}
@@ -87,7 +108,17 @@ func (t *transaction) addBlob(ctx context.Context, blobID, name string, r io.Rea
 	}
 	b.Size, b.SHA256 = d.n, hexSum(d.hash)
 	t.blobs[blobID] = b
-	return b, head[:min(int64(n), t.threshold)], nil
+	return b, head, nil
+}
+
+// codeInlineLimit says that a small part went to the store, because the envelope held too much already.
+const codeInlineLimit = "inline-limit"
+
+// noteInlineLimit notes it, the first time.
+func (t *transaction) noteInlineLimit() {
+	if !slices.ContainsFunc(t.problems, func(p schema.Problem) bool { return p.Code == codeInlineLimit }) {
+		t.problems = append(t.problems, schema.Problem{Code: codeInlineLimit, Detail: fmt.Sprintf("no more than %d octets of parts are kept in the message: small ones went to the store, too", t.bridge.cfg.MaxInlineBytes)})
+	}
 }
 
 // put streams r to the object of this transaction called name.
@@ -169,10 +200,9 @@ func (t *transaction) addTexts(e *schema.Email, parts map[string]schema.Blob) {
 		if !inBody[id] {
 			continue
 		}
-		text, problem := extract.Text(k.octets, k.part.Charset, k.whole)
-		v := schema.BodyValue{Value: text, IsEncodingProblem: problem, IsTruncated: !k.whole}
-		if limit := int(t.threshold); !k.whole && len(text) > limit {
-			v.Value = cut(text, limit)
+		v := k.part.Text(k.octets, k.whole)
+		if limit := int(t.threshold); !k.whole && len(v.Value) > limit {
+			v.Value = cut(v.Value, limit)
 		}
 		e.BodyValues[id] = v
 		if b := parts[*k.part.BlobID]; b.Inline != nil && bytes.Equal(v.Octets(), b.Inline) {

@@ -32,6 +32,7 @@ type transaction struct {
 	headerRaw []byte // the header block, kept until the envelope fits
 	blobs     map[string]schema.Blob
 	texts     []keptText
+	reports   map[string][]byte // by partId, what parts begin with that may belong to a report
 	problems  []schema.Problem
 	parts     int      // leaf parts read
 	inline    int64    // octets kept in the envelope
@@ -153,6 +154,7 @@ func (t *transaction) receive(ctx context.Context) (*schema.Email, error) {
 	email.Size, email.SHA256, email.ReceivedAt = t.source.n, t.source.sum(), receivedAt(time.Now())
 	email.BodyStructure = x.Structure()
 	email.SortBody()
+	email.Report = x.Report(func(partID string) []byte { return t.reports[partID] })
 	t.addTexts(email, t.blobs)
 	t.problems = append(t.problems, x.Problems()...)
 	return email, t.addRaw(email)

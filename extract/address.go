@@ -25,12 +25,12 @@ func (h *Header) addresses(p *problems, name string) []schema.EmailAddress {
 	}
 	value = unfolded(value)
 	if !isValid(value) {
-		value = decodeUnknown([]byte(value))
+		value = h.charsets.decodeUnknown([]byte(value))
 	}
 	if list, ok := strictAddresses(value); ok {
 		return list
 	}
-	list, whole := lenientAddresses(strings.ReplaceAll(value, "\x00", ""))
+	list, whole := lenientAddresses(h.charsets, strings.ReplaceAll(value, "\x00", ""))
 	if !whole {
 		p.add(nil, CodeAddressSyntax, name+":"+value)
 	} else if list == nil {
@@ -41,7 +41,7 @@ func (h *Header) addresses(p *problems, name string) []schema.EmailAddress {
 
 // strictAddresses parses a list of addresses that follows RFC 5322.
 func strictAddresses(value string) ([]schema.EmailAddress, bool) {
-	if len(value) > maxStrictAddresses || strings.Contains(value, "\x00") {
+	if len(value) > maxStrictAddresses || strings.Contains(value, "\x00") || strings.Contains(value, "=?") {
 		return nil, false
 	}
 	parsed, err := mail.ParseAddressList(value)
@@ -77,9 +77,9 @@ func addrSpec(address string) string {
 
 // lenientAddresses reads a list of addresses that breaks RFC 5322 somewhere.
 // Whole is false where something of it is no address. Its cost is linear.
-func lenientAddresses(s string) (list []schema.EmailAddress, whole bool) {
-	l := addressList{whole: true}
-	comments, quotes := strings.LastIndexByte(s, ')'), true
+func lenientAddresses(c *charsets, s string) (list []schema.EmailAddress, whole bool) {
+	l := addressList{whole: true, charsets: c}
+	comments, quotes, wordEnd := strings.LastIndexByte(s, ')'), true, -1
 	for i := 0; i < len(s); {
 		switch c := s[i]; {
 		case c == '"' && quotes:
@@ -95,6 +95,7 @@ func lenientAddresses(s string) (list []schema.EmailAddress, whole bool) {
 			l.item.comment = strings.Trim(s[i:i+n], "()")
 			i += n
 		case c == '<':
+			l.divide()
 			n := strings.IndexAny(s[i+1:], "><")
 			if n < 0 {
 				n = len(s) - i - 1
@@ -102,16 +103,25 @@ func lenientAddresses(s string) (list []schema.EmailAddress, whole bool) {
 			}
 			l.item.angle(s[i+1 : i+1+n])
 			i += 1 + n
+		case c == '=' && strings.HasPrefix(s[i:], "=?"): // what an encoded word must not hold divides nothing
+			w, ok := parseWord(s[i:], &wordEnd, i)
+			if !ok {
+				w.length = len("=?")
+			}
+			l.item.write(s[i : i+w.length])
+			i += w.length
 		case c == '>':
 			i++
 		case c == ':' && !l.item.bracketed && !l.item.at:
-			l.item = addressItem{} // the name of a group
+			l.item, l.group = addressItem{}, true // the name of a group
 			i++
 		case c == ',' || c == ';':
+			l.whole = l.whole && (c == ',' || l.group)
+			l.group = l.group && c == ','
 			l.add(c)
 			i++
 		default:
-			n := strings.IndexAny(s[i+1:], "\"(<>:,;")
+			n := strings.IndexAny(s[i+1:], "\"(<>:,;=")
 			if n < 0 {
 				n = len(s) - i - 1
 			}
@@ -125,8 +135,11 @@ func lenientAddresses(s string) (list []schema.EmailAddress, whole bool) {
 
 // addressList collects the addresses of a field.
 type addressList struct {
+	charsets *charsets
+
 	list  []schema.EmailAddress
 	whole bool
+	group bool // inside of one
 	item  addressItem
 	held  string // an item that is no address, before a comma: the family name in "Doe, Jo <j@example.org>"
 }
@@ -150,9 +163,34 @@ func (l *addressList) add(separator byte) {
 	l.append(item)
 }
 
+// divide ends the current item before another address in angle brackets, where a comma is missing: what stands between
+// the two is the name of the second.
+func (l *addressList) divide() {
+	if item := l.item; item.bracketed && item.email != "" {
+		l.item.tail, l.item.tailLiteral = nil, nil
+		l.add(';')
+		l.item = addressItem{words: item.tail, literal: item.tailLiteral}
+		l.whole = false
+	}
+}
+
 func (l *addressList) append(item addressItem) {
-	if a, ok := item.address(); ok {
+	if bytes.IndexByte(item.tailLiteral, '@') >= 0 {
+		l.whole = false
+		defer l.append(addressItem{words: item.tail, literal: item.tailLiteral})
+	} else {
+		item.words = append(append(item.words, ' '), item.tail...)
+	}
+	if addresses := item.several(); addresses != nil {
+		l.whole = false
+		for _, email := range addresses {
+			l.list = append(l.list, newAddress("", email))
+		}
+		return
+	}
+	if a, ok := item.address(l.charsets); ok {
 		l.list = append(l.list, a)
+		l.whole = l.whole && item.regular(a.Email)
 	} else if !item.empty() {
 		l.whole = false
 	}
@@ -163,16 +201,37 @@ type addressItem struct {
 	words     []byte // outside of angle brackets, quotes undone
 	literal   []byte // the same with quotes
 	at        bool   // there is an "@" in it
+	bareAt    bool   // and not in quotes
 	email     string // in angle brackets
 	bracketed bool
 	comment   string
+
+	tail, tailLiteral []byte // words and literal behind the angle brackets
+}
+
+// several are the addresses of an item that is made of nothing else, without commas; nil for one or none.
+func (a *addressItem) several() []string {
+	if a.bracketed || bytes.Count(a.literal, []byte("@")) < 2 || bytes.IndexByte(a.literal, '"') >= 0 {
+		return nil
+	}
+	words := strings.Fields(string(a.literal))
+	if len(words) < 2 || slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(w, "@") }) {
+		return nil
+	}
+	return words
 }
 
 func (a *addressItem) write(s string) {
 	a.quote(s, s)
+	a.bareAt = a.bareAt || strings.Contains(s, "@")
 }
 
 func (a *addressItem) quote(value, literal string) {
+	if a.bracketed && a.email != "" {
+		a.tail = append(a.tail, value...)
+		a.tailLiteral = append(a.tailLiteral, literal...)
+		return
+	}
 	a.words = append(a.words, value...)
 	a.literal = append(a.literal, literal...)
 	a.at = a.at || strings.Contains(literal, "@")
@@ -187,24 +246,38 @@ func (a *addressItem) angle(s string) {
 	}
 }
 
+// regular reports that the item is an address as RFC 5322 has them, obsolete forms included.
+func (a *addressItem) regular(email string) bool {
+	if !strings.Contains(email, "@") {
+		return false
+	}
+	if a.bracketed {
+		return !a.bareAt
+	}
+	return strings.TrimSpace(string(a.literal)) == email
+}
+
 func (a *addressItem) empty() bool {
 	return !a.bracketed && len(bytes.TrimSpace(a.literal)) == 0
 }
 
 // address makes an address of the item; ok is false where there is none in it.
-func (a *addressItem) address() (address schema.EmailAddress, ok bool) {
+func (a *addressItem) address(c *charsets) (address schema.EmailAddress, ok bool) {
 	if a.bracketed {
 		if a.email == "" {
 			return address, false
 		}
-		return newAddress(decodeText(string(a.words)), strings.Join(strings.Fields(a.email), "")), true
+		return newAddress(c.decodeText(string(a.words)), strings.Join(strings.Fields(stripComments(a.email)), "")), true
 	}
 	text := strings.TrimSpace(string(a.literal))
 	if text == "" {
 		return address, false
 	}
+	if spread := spreadAddress(text); spread != "" {
+		text = spread
+	}
 	if !strings.ContainsAny(text, " \t") {
-		return newAddress(decodeText(a.comment), text), true
+		return newAddress(c.decodeText(a.comment), text), true
 	}
 	words := strings.Fields(text)
 	i := slices.IndexFunc(words, func(w string) bool { return strings.Contains(w, "@") })
@@ -212,5 +285,23 @@ func (a *addressItem) address() (address schema.EmailAddress, ok bool) {
 		return address, false
 	}
 	email := words[i]
-	return newAddress(decodeText(strings.Join(slices.Delete(words, i, i+1), " ")), email), true
+	return newAddress(c.decodeText(strings.Replace(string(a.words), email, "", 1)), email), true
+}
+
+// spreadAddress is the address whose pieces stand apart (RFC 5322 §4.4), or "".
+func spreadAddress(s string) string {
+	if !strings.Contains(s, " @") && !strings.Contains(s, "@ ") && !strings.Contains(s, " .") {
+		return ""
+	}
+	for _, sign := range []string{"@", "."} {
+		parts := strings.Split(s, sign)
+		for i := range parts {
+			parts[i] = strings.TrimSpace(parts[i])
+		}
+		s = strings.Join(parts, sign)
+	}
+	if strings.ContainsAny(s, " \t\"") || strings.Count(s, "@") != 1 {
+		return ""
+	}
+	return s
 }

@@ -29,9 +29,11 @@ func (r *Reader) describe(n *node, fields []schema.Header) {
 		r.problems.add(n.problemID(), CodeDuplicateField, c.repeated+" occurs again; the first counts")
 	}
 	if c.encoding != nil {
-		var known bool
-		if n.encoding, known = parseEncoding(*c.encoding); !known {
+		var known, exact bool
+		if n.encoding, known, exact = parseEncoding(*c.encoding); !known {
 			r.problems.add(n.problemID(), CodeUnknownEncoding, "octets are kept as they are: "+*c.encoding)
+		} else if !exact {
+			r.problems.add(n.problemID(), CodeEncodingSyntax, "taken for what it is like: "+*c.encoding)
 		}
 	}
 	var disposition parameters
@@ -43,7 +45,16 @@ func (r *Reader) describe(n *node, fields []schema.Header) {
 			n.Disposition = &value
 		}
 	}
-	n.Name = nameOf(&disposition.filename, &typed.filename, &typed.name, &disposition.name)
+	n.RawName, n.Name = nameOf(r.charsets, &disposition.filename, &typed.filename, &typed.name, &disposition.name, &typed.file, &disposition.file)
+	if n.Name == nil {
+		n.Name = customaryName(n.Type, typed.smimeType.text(r.charsets))
+	}
+	if n.Type == "text/plain" {
+		if format := strings.ToLower(printable(typed.format.text(r.charsets), maxName)); format != "" {
+			n.Format = &format
+		}
+		n.DelSp = n.Format != nil && strings.EqualFold(typed.delSp.text(r.charsets), "yes")
+	}
 	n.CID = contentID(c.id)
 	n.Language = languages(c.language)
 	if c.location != nil {
@@ -107,10 +118,8 @@ func (r *Reader) describeType(n *node, contentType *string) parameters {
 	}
 	value, p := parseParameters(*contentType)
 	mediaType, ok := parseMediaType(value)
-	if !ok {
-		if mediaType = "text/plain"; strings.HasPrefix(strings.ToLower(value), "multipart") && p.boundary.present() {
-			mediaType = "multipart/mixed"
-		}
+	if mediaType == "" {
+		mediaType = mediaTypeLike(value, p.boundary.present())
 	}
 	n.setType(mediaType)
 	if !ok {
@@ -118,8 +127,12 @@ func (r *Reader) describeType(n *node, contentType *string) parameters {
 	}
 	r.noteFlaw(n, "Content-Type", p.flaw)
 	n.boundary = p.boundary.octets()
-	if charset := strings.Trim(printable(p.charset.text(), maxName), " '\""); charset != "" && n.Charset != nil {
-		n.charset = charset
+	if charset := charsetName(printable(p.charset.text(r.charsets), maxName)); charset != "" {
+		n.charset, n.charsetSaid = charset, true
+		n.Charset = &n.charset
+	}
+	if n.depth == 0 {
+		r.charsets.hint = n.charset
 	}
 	return p
 }
@@ -139,33 +152,56 @@ func (n *node) setType(mediaType string) {
 	}
 }
 
-// parseMediaType reads "type/subtype", in quotes or not.
+// parseMediaType reads "type/subtype", in quotes or not. Ok is false where
+// something else stands behind it; then, or without one, mediaType is "".
 func parseMediaType(s string) (mediaType string, ok bool) {
 	s = strings.ToLower(strings.Trim(s, " \t\r\n\"'"))
 	top, sub, found := strings.Cut(s, "/")
 	top, sub = strings.TrimSpace(top), strings.TrimSpace(sub)
-	if !found || !isToken(top) || !isToken(sub) || len(s) > maxName {
+	n := tokenLength(sub)
+	if !found || !isToken(top) || n == 0 || len(top)+n > maxName {
 		return "", false
 	}
-	return top + "/" + sub, true
+	return top + "/" + sub[:n], n == len(sub)
+}
+
+// mediaTypeLike is what to take where there is no media type (RFC 2045 §5.2),
+// or half of one (RFC 2046 §4).
+func mediaTypeLike(value string, hasBoundary bool) string {
+	top, _, found := strings.Cut(strings.ToLower(strings.TrimSpace(value)), "/")
+	switch strings.TrimSpace(top) {
+	case "application", "image", "audio", "video", "font", "model":
+		if found {
+			return "application/octet-stream"
+		}
+	}
+	if strings.HasPrefix(top, "multipart") && hasBoundary {
+		return "multipart/mixed"
+	}
+	return "text/plain"
 }
 
 // parseEncoding reads a Content-Transfer-Encoding with what may stand around
-// its word: blanks, quotes, comments, semicolons.
-func parseEncoding(s string) (e transferEncoding, known bool) {
-	s = strings.Trim(stripComments(s), " \t\r\n\"';")
-	if word, _, found := strings.Cut(s, ";"); found {
-		s = strings.Trim(word, " \t\r\n\"'")
-	}
-	switch strings.ToLower(s) {
+// its word: blanks, quotes, comments, semicolons. Exact says that nothing but comments does.
+func parseEncoding(s string) (e transferEncoding, known, exact bool) {
+	s = strings.ToLower(strings.TrimSpace(stripComments(s)))
+	word := strings.Trim(s, " \t\r\n\"';,.:=")
+	word, _, _ = strings.Cut(word, ";")
+	switch word = strings.Trim(word, " \t\r\n\"'"); word {
 	case "base64":
-		return base64Encoding, true
+		return base64Encoding, true, s == word
+	case "base-64", "base 64", "base_64":
+		return base64Encoding, true, false
 	case "quoted-printable":
-		return quotedPrintable, true
-	case "7bit", "8bit", "binary", "7-bit", "8-bit", "":
-		return identity, true
+		return quotedPrintable, true, s == word
+	case "quoted printable", "quoted_printable", "quotedprintable":
+		return quotedPrintable, true, false
+	case "7bit", "8bit", "binary":
+		return identity, true, s == word
+	case "7-bit", "8-bit", "7 bit", "8 bit", "":
+		return identity, true, false
 	}
-	return identity, false
+	return identity, false, false
 }
 
 // contentID is a Content-ID without its angle brackets.
@@ -202,13 +238,16 @@ func languages(value *string) []string {
 }
 
 // isToken is the token of RFC 2045 §5.1.
-func isToken(s string) bool {
+func isToken(s string) bool { return s != "" && tokenLength(s) == len(s) }
+
+// tokenLength is the length of the token s begins with.
+func tokenLength(s string) int {
 	for i := range len(s) {
 		if c := s[i]; c <= ' ' || c >= 0x7f || strings.IndexByte("()<>@,;:\\\"/[]?=", c) >= 0 {
-			return false
+			return i
 		}
 	}
-	return s != ""
+	return len(s)
 }
 
 // stripComments takes the comments of RFC 5322 §3.2.2 out of s. A parenthesis

@@ -3,6 +3,8 @@ package extract
 import (
 	"bytes"
 	"io"
+	"strings"
+	"unicode/utf8"
 )
 
 const (
@@ -27,6 +29,7 @@ type level struct {
 type delimiter struct {
 	level      int  // index into Reader.levels, or -1 for none
 	close      bool // the close delimiter
+	odd        bool // something stands behind the boundary that can be in none
 	start, end int  // of the line in the window
 }
 
@@ -78,9 +81,21 @@ func (r *Reader) delimiterAt(at, end int, eof bool) (d delimiter, more bool) {
 		return none, true
 	}
 	r.work += int64(len(line))
-	d = r.lookUp(bytes.TrimRight(line, " \t\r\n")[2:])
+	text := bytes.TrimRight(line, " \t\r\n")[2:]
+	if d = r.lookUp(text); d.level < 0 {
+		// RFC 2046 §5.1.1: it is enough that the boundary begins the line. What may go on with a boundary makes another one of it.
+		if i := bytes.IndexFunc(text, isNoBoundary); i > 0 {
+			d = r.lookUp(text[:i])
+			d.odd = d.level >= 0
+		}
+	}
 	d.start, d.end = at, at+len(line)
 	return d, false
+}
+
+// isNoBoundary reports what no boundary has, RFC 2046 §5.1.1.
+func isNoBoundary(c rune) bool {
+	return c >= utf8.RuneSelf || c < ' ' || strings.ContainsRune("<>@[\\]^`{|}~\"#$%&*;!", c)
 }
 
 // lookUp finds the innermost multipart of which text, a line without its

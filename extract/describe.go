@@ -1,9 +1,7 @@
 package extract
 
 import (
-	"net/mail"
 	"strings"
-	"time"
 
 	"lsmtpd/schema"
 )
@@ -22,13 +20,15 @@ func (h *Header) Describe(e *schema.Email) []schema.Problem {
 	e.CC, e.BCC, e.ReplyTo = addresses("Cc"), addresses("Bcc"), addresses("Reply-To")
 	e.Subject, e.SentAt = nil, nil
 	if value, ok := h.last(&p, "Subject"); ok {
-		subject := decodeText(value)
+		subject := h.charsets.decodeText(value)
 		e.Subject = &subject
 	}
 	if value, ok := h.last(&p, "Date"); ok {
-		if t, ok := parseDate(value); ok {
+		t, exact, ok := parseDate(value)
+		if ok {
 			e.SentAt = &t
-		} else {
+		}
+		if !exact {
 			p.add(nil, CodeDateSyntax, "Date:"+value)
 		}
 	}
@@ -87,86 +87,4 @@ func parseMessageIDs(s string) []string {
 		}
 	}
 	return list
-}
-
-// dateLayouts are the forms of a Date seen besides those of RFC 5322.
-var dateLayouts = []string{
-	"2006-01-02T15:04:05Z07:00",
-	"2006-01-02 15:04:05 -0700",
-	"2006-01-02 15:04:05",
-	"Mon Jan 2 15:04:05 2006",
-	"Mon Jan 2 15:04:05 MST 2006",
-	"Mon Jan 2 15:04:05 -0700 2006",
-	"Mon Jan 2 15:04:05 2006 -0700",
-	"2 Jan 2006 15:04:05",
-	"2 Jan 2006 15:04",
-	"2 Jan 2006",
-	"2-Jan-2006 15:04:05 -0700",
-	"2 January 2006 15:04:05 -0700",
-	"2 Jan 2006 3:04:05 PM -0700",
-	"Jan 2 2006 15:04:05 -0700",
-	"Jan 2 2006 15:04:05",
-}
-
-const maxDate = 256 // octets of a Date that are looked at
-
-// parseDate reads a Date (RFC 5322 §3.3 and §4.3), and forms like it. A date
-// without a zone is UTC. Years beyond 1 to 9999 are refused: JSON has none.
-func parseDate(value string) (time.Time, bool) {
-	s := strings.TrimSpace(unfolded(value))
-	if len(s) > maxDate {
-		return time.Time{}, false
-	}
-	t, err := time.Parse("Mon, 2 Jan 2006 15:04:05 -0700", s) // nearly all
-	if err != nil {
-		t, err = mail.ParseDate(s)
-	}
-	if err != nil {
-		s = plainDate(s)
-		t, err = mail.ParseDate(s)
-	}
-	for i := 0; i < len(dateLayouts) && err != nil; i++ {
-		t, err = time.Parse(dateLayouts[i], s)
-	}
-	if err != nil {
-		return time.Time{}, false
-	}
-	_, offset := t.Zone()
-	year, utc := t.Year(), t.UTC().Year()
-	if year < 1 || year > 9999 || utc < 1 || utc > 9999 || offset <= -24*3600 || offset >= 24*3600 {
-		return time.Time{}, false
-	}
-	return time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), 0, time.FixedZone("", offset)), true
-}
-
-// plainDate takes comments, doubled blanks, and the day of the week before a
-// comma out of a date, and gives a zone by its sign alone.
-func plainDate(s string) string {
-	s = strings.Join(strings.Fields(stripComments(s)), " ")
-	if day, rest, ok := strings.Cut(s, ","); ok && !strings.ContainsAny(day, " 0123456789") {
-		s = strings.TrimSpace(rest)
-	} else if i := strings.IndexByte(s, ' '); i > 0 && i < len(s)-1 && s[i+1] >= '0' && s[i+1] <= '9' && len(day) > 3 && isWeekday(s[:i]) {
-		s = s[i+1:]
-	}
-	s = strings.ReplaceAll(s, ", ", " ")
-	for _, zone := range []string{"GMT", "UTC", "UT"} {
-		if rest, ok := strings.CutSuffix(s, " "+zone); ok {
-			return rest + " +0000"
-		}
-		s = strings.Replace(s, " "+zone+"+", " +", 1)
-		s = strings.Replace(s, " "+zone+"-", " -", 1)
-	}
-	if i := strings.LastIndexAny(s, "+-"); i > 0 && len(s)-i == len("+01:00") && s[i+3] == ':' && !strings.Contains(s, "T") {
-		s = s[:i+3] + s[i+4:]
-	}
-	return s
-}
-
-func isWeekday(s string) bool {
-	for d := time.Sunday; d <= time.Saturday; d++ {
-		if len(s) >= 3 && strings.EqualFold(d.String()[:3], s[:3]) {
-			return true
-		}
-	}
-	return false
 }

@@ -5,33 +5,89 @@ import (
 	"unicode"
 )
 
-// maxName is the longest name of a part, in octets.
-const maxName = 255
+const (
+	maxName    = 255  // octets of a name, the most that file systems take
+	maxRawName = 1024 // octets of it as it came
+	maxSuffix  = 16   // octets of its last suffix that are kept where it is cut
+)
 
-// nameOf is the first usable file name among the parameters: the forms of
-// RFC 2231 of each before its plain one.
-func nameOf(params ...*parameter) *string {
+// nameOf is the first usable file name among the parameters, the forms of
+// RFC 2231 of each before its plain one: as it came, decoded, and as it can be shown.
+func nameOf(c *charsets, params ...*parameter) (raw, name *string) {
 	for _, p := range params {
-		if name := safeName(p.text()); name != "" {
-			return &name
+		text := p.text(c)
+		if text == "" {
+			continue
+		}
+		if raw == nil {
+			cut := cutString(text, maxRawName)
+			raw = &cut
+		}
+		if safe := safeName(text); safe != "" {
+			cut := cutString(text, maxRawName)
+			return &cut, &safe
 		}
 	}
-	return nil
+	return raw, nil
 }
 
 // safeName takes from a file name what could mislead whoever saves or shows it:
 // the path, control characters, marks that change the direction of writing.
 func safeName(s string) string {
-	s = s[strings.LastIndexAny(s, `/\`)+1:]
 	s = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029' {
+		switch {
+		case r == '\t' || r == '\r' || r == '\n' || r == '\u2028' || r == '\u2029':
+			return ' '
+		case unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r):
 			return -1
 		}
 		return r
 	}, s)
-	s = strings.TrimSpace(s)
+	s = strings.Join(strings.Fields(s), " ")
+	s = strings.TrimRight(s, `/\ `)
+	s = strings.TrimSpace(s[strings.LastIndexAny(s, `/\`)+1:])
 	if s == "." || s == ".." {
 		return ""
 	}
-	return strings.TrimSpace(cutString(s, maxName))
+	return cutName(s)
+}
+
+// cutName cuts a name to maxName octets, and keeps the suffix by which files are known.
+func cutName(s string) string {
+	if len(s) <= maxName {
+		return s
+	}
+	suffix := ""
+	if i := strings.LastIndexByte(s, '.'); i > 0 && len(s)-i <= maxSuffix {
+		suffix = s[i:]
+	}
+	return strings.TrimSpace(cutString(s, maxName-len(suffix))) + suffix
+}
+
+// customaryName is the name by which programs know an S/MIME or PGP part that
+// has none: RFC 8551 §3.2.1, RFC 3156.
+func customaryName(mediaType, smimeType string) *string {
+	name := ""
+	switch mediaType {
+	case "application/pkcs7-mime", "application/x-pkcs7-mime":
+		switch strings.ToLower(smimeType) {
+		case "certs-only":
+			name = "smime.p7c"
+		case "compressed-data":
+			name = "smime.p7z"
+		default:
+			name = "smime.p7m"
+		}
+	case "application/pkcs7-signature", "application/x-pkcs7-signature":
+		name = "smime.p7s"
+	case "application/pkcs10", "application/x-pkcs10":
+		name = "smime.p10"
+	case "application/pgp-signature":
+		name = "signature.asc"
+	case "application/pgp-keys":
+		name = "key.asc"
+	default:
+		return nil
+	}
+	return &name
 }

@@ -83,11 +83,11 @@ func FuzzParameters(f *testing.F) {
 		_ = value
 		p.boundary.octets()
 		for _, param := range []*parameter{&p.boundary, &p.charset, &p.name, &p.filename} {
-			if text := param.text(); !utf8.ValidString(text) {
+			if text := param.text(new(charsets)); !utf8.ValidString(text) {
 				t.Errorf("%q: value %q is not UTF-8", s, text)
 			}
 		}
-		name := nameOf(&p.filename, &p.name)
+		_, name := nameOf(new(charsets), &p.filename, &p.name)
 		if name == nil {
 			return
 		}
@@ -167,7 +167,7 @@ func FuzzText(f *testing.F) {
 	f.Add([]byte("\x1b$B$\"\x1b(B"), "iso-2022-jp")
 	f.Fuzz(func(t *testing.T, octets []byte, charset string) {
 		for _, whole := range []bool{true, false} {
-			value, _ := Text(octets, &charset, whole)
+			value := textOf(octets, charset, "text/html", whole).Value
 			if !utf8.ValidString(value) {
 				t.Errorf("%q as %q: %q is not UTF-8", octets, charset, value)
 			}

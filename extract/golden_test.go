@@ -30,7 +30,7 @@ type golden struct {
 
 func goldenOf(got reading) golden {
 	g := golden{
-		Exact: got.Exact, Email: got.Email, Structure: got.Structure, Problems: got.Problems,
+		Exact: got.Exact, Email: got.Email, Structure: got.Structure, Problems: append(got.Problems, got.TextProblems...),
 		Octets: map[string]string{}, Texts: map[string]schema.BodyValue{}, Previews: map[string]string{},
 	}
 	i := 0
@@ -44,9 +44,8 @@ func goldenOf(got reading) golden {
 			g.Octets[id] = "base64:" + base64.StdEncoding.EncodeToString([]byte(octets))
 		}
 		if strings.HasPrefix(p.Type, "text/") {
-			value, problem := Text([]byte(octets), p.Charset, true)
-			g.Texts[id] = schema.BodyValue{Value: value, IsEncodingProblem: problem}
-			g.Previews[id] = Preview(value, p.Type == "text/html")
+			g.Texts[id] = got.Texts[id]
+			g.Previews[id] = Preview(g.Texts[id].Value, p.Type == "text/html")
 		}
 	})
 	return g

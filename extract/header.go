@@ -25,7 +25,8 @@ type Header struct {
 	// Raw octet for octet, and that Rest is nil.
 	Exact bool
 
-	raw []schema.Header // Fields before they were made valid UTF-8
+	raw      []schema.Header // Fields before they were made valid UTF-8
+	charsets *charsets
 }
 
 // Header reads the header block. Later calls return the same.
@@ -40,7 +41,7 @@ func (r *Reader) Header() (*Header, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Header{Raw: slices.Clone(raw)}
+	h := &Header{Raw: slices.Clone(raw), charsets: r.charsets}
 	s := string(raw)
 	if rest {
 		h.Rest = &headerRest{r: r}
@@ -123,8 +124,13 @@ func (r *Reader) leadingBlankLines() ([]byte, error) {
 // beginsHeader reports that b begins with a field a message really begins with.
 func beginsHeader(b []byte) bool {
 	line := firstLine(b)
+	return isKnownField(line) || !isStrictField(line) && isMboxFrom(line)
+}
+
+// isKnownField reports a line that begins with the name of a field that many messages have.
+func isKnownField(line []byte) bool {
 	if !isStrictField(line) {
-		return isMboxFrom(line)
+		return false
 	}
 	name, _, _ := strings.Cut(strings.ToLower(string(line[:min(len(line), maxFieldName)])), ":")
 	switch name = strings.TrimRight(name, " \t"); name {
@@ -139,7 +145,7 @@ func beginsHeader(b []byte) bool {
 func wholeFields(s string) int {
 	n := 0
 	for n < len(s) {
-		k := fieldLength(s[n:])
+		k, _ := fieldLength(s[n:])
 		if n+k == len(s) {
 			break
 		}

@@ -81,13 +81,15 @@ func (r *Reader) atDelimiter() (bool, error) {
 // headerLine returns what is left of the line at buf[pos], or some of it where
 // it is long; nothing at the end of the source. A CR LF is never divided.
 func (r *Reader) headerLine() ([]byte, error) {
+	searched := 0
 	for {
 		b := r.buf[r.pos:r.end]
-		if i := bytes.IndexByte(b, '\n'); i >= 0 {
+		if i := bytes.IndexByte(b[searched:], '\n'); i >= 0 {
 			r.work += int64(i + 1)
-			return b[:i+1], nil
+			return b[:searched+i+1], nil
 		}
-		r.work += int64(len(b))
+		r.work += int64(len(b) - searched)
+		searched = len(b)
 		if r.atEOF() {
 			return b, nil
 		}
@@ -160,7 +162,8 @@ func (r *Reader) bodyBegins(ahead []byte, whole bool) bool {
 				return true
 			}
 		}
-		if isStrictField(line) {
+		// Behind lines that are none, a field must be one that headers really have.
+		if isStrictField(line) && (r.block.fields || isKnownField(line)) {
 			return false
 		}
 		at += len(line)
@@ -201,7 +204,9 @@ func (r *Reader) readPartHeader(n *node) (whole bool, err error) {
 	f := parseFields(string(raw))
 	r.describe(n, f.raw)
 	f.report(&r.problems, n.problemID())
-	if !blank && r.hit.level < 0 && !r.atHeaderEnd() {
+	if !blank && r.hit.level >= 0 {
+		r.problems.add(n.problemID(), CodeMissingBlankLine, "a delimiter ends the header")
+	} else if !blank && !r.atHeaderEnd() {
 		r.noteMissingBlankLine(n.problemID())
 	}
 	n.Headers = f.fields
@@ -226,6 +231,9 @@ type fieldList struct {
 	flaw    string          // the first of them
 	mbox    bool            // an mbox "From " line was skipped
 	leading bool            // leading empty lines were skipped
+	bare    bool            // lines end in LF alone
+	octets  bool            // there are octets that are not UTF-8
+	nul     bool            // there are NULs
 }
 
 func (f *fieldList) report(p *problems, partID *string) {
@@ -237,6 +245,15 @@ func (f *fieldList) report(p *problems, partID *string) {
 	}
 	if f.flaws > 0 {
 		p.add(partID, CodeHeaderSyntax, f.flaw)
+	}
+	if f.octets {
+		p.add(partID, CodeHeaderCharset, "octets in the header that are not UTF-8")
+	}
+	if f.nul {
+		p.add(partID, CodeHeaderNUL, "NULs in the header were dropped")
+	}
+	if f.bare {
+		p.addOnce(CodeBareNewline, "lines of a header end in LF alone")
 	}
 }
 
@@ -250,13 +267,19 @@ func (f *fieldList) addFlaw(what, line string) {
 // it. Names and values are substrings of s wherever they can be.
 func parseFields(s string) fieldList {
 	f := fieldList{exact: strings.HasSuffix(s, "\r\n\r\n") || s == "\r\n", fields: []schema.Header{}}
-	if count := strings.Count(s, "\n"); count > 1 {
+	count := strings.Count(s, "\n")
+	f.bare = count > strings.Count(s, "\r\n")
+	if count > 1 {
 		f.raw = make([]schema.Header, 0, count)
 	}
 	for first := true; len(s) > 0; first = false {
-		unfolded := fieldLength(s)
+		unfolded, joined := fieldLength(s)
 		line := s[:unfolded]
 		s = s[unfolded:]
+		if joined {
+			f.exact = false
+			f.addFlaw("a line that is not indented was taken to go on with the field before it", line)
+		}
 		if strings.Trim(line, "\r\n") == "" {
 			if s != "" {
 				f.leading = true
@@ -290,6 +313,9 @@ func (f *fieldList) addLine(line string, first bool) {
 	if len(name) != colon {
 		f.exact = false
 	}
+	if isBlank(line[0]) {
+		f.addFlaw("a line that begins with blanks was taken for a field", value)
+	}
 	if !isStrictName(name) {
 		f.addFlaw("an odd field name was kept", name)
 	}
@@ -303,6 +329,8 @@ func (f *fieldList) clean() {
 		if isClean(f.raw[i].Name) && isClean(f.raw[i].Value) {
 			continue
 		}
+		f.octets = f.octets || !isValid(f.raw[i].Name) || !isValid(f.raw[i].Value)
+		f.nul = f.nul || strings.Contains(f.raw[i].Name, "\x00") || strings.Contains(f.raw[i].Value, "\x00")
 		if f.exact = false; dirty == 0 {
 			f.fields = append(f.fields, f.raw...)
 		}
@@ -314,16 +342,25 @@ func (f *fieldList) clean() {
 	}
 }
 
-// fieldLength is the length of the first line of s and the lines folded onto it.
-func fieldLength(s string) int {
+// fieldLength is the length of the first line of s and the lines folded onto
+// it. QUIRK: gateways wrap lines without indenting what follows: where one ends
+// with a semicolon, a known parameter goes on with it, and joined says so.
+func fieldLength(s string) (length int, joined bool) {
 	for n := 0; ; {
 		i := strings.IndexByte(s[n:], '\n')
 		if i < 0 {
-			return len(s)
+			return len(s), joined
 		}
+		line := strings.TrimRight(s[n:n+i], " \t\r")
 		n += i + 1
-		if n == len(s) || !isBlank(s[n]) || strings.Trim(s[:n], "\r\n") == "" {
-			return n
+		switch {
+		case n == len(s) || line == "":
+			return n, joined
+		case isBlank(s[n]):
+		case strings.HasSuffix(line, ";") && beginsParameter(s[n:min(len(s), n+maxParameterName)]):
+			joined = true
+		default:
+			return n, joined
 		}
 	}
 }

@@ -11,11 +11,14 @@ import (
 // node is a part of the structure. The strings its properties point to are kept in it.
 type node struct {
 	schema.BodyPart
-	partID, blobID, charset string
-	depth                   int  // multiparts around it
-	inDigest                bool // the parent is a multipart/digest
-	encoding                transferEncoding
-	boundary                string // the parameter, octets as they came
+	partID, blobID string
+	charset        string // the parameter, or us-ascii where that is implied
+	charsetSaid    bool   // it is the parameter
+	charsetHint    string // the parameter of an enclosing multipart
+	depth          int    // multiparts around it
+	inDigest       bool   // the parent is a multipart/digest
+	encoding       transferEncoding
+	boundary       string // the parameter, octets as they came
 }
 
 // newNode makes the next child of the multipart parent, whose children's part ids begin with section.
@@ -23,6 +26,9 @@ func newNode(parent *node, section string) *node {
 	n := &node{partID: section + strconv.Itoa(len(parent.SubParts)+1), depth: parent.depth + 1}
 	n.Headers = []schema.Header{}
 	n.inDigest = parent.Type == "multipart/digest"
+	if n.charsetHint = parent.charsetHint; parent.charsetSaid {
+		n.charsetHint = parent.charset
+	}
 	parent.SubParts = append(parent.SubParts, &n.BodyPart)
 	return n
 }
@@ -119,6 +125,7 @@ func (r *Reader) enterNext(d delimiter) (*Part, error) {
 	}
 	l := &r.levels[d.level]
 	l.seen = true
+	r.noteOdd(d)
 	n := newNode(l.node, l.section)
 	r.consume(SpanDelimiter, l.section, d.end)
 	whole, err := r.readPartHeader(n)
@@ -129,6 +136,13 @@ func (r *Reader) enterNext(d delimiter) (*Part, error) {
 		return r.opaque(n), nil
 	}
 	return r.enter(n)
+}
+
+// noteOdd notes that d has something behind it.
+func (r *Reader) noteOdd(d delimiter) {
+	if d.odd {
+		r.problems.add(nil, CodeDelimiterSyntax, "a delimiter with something behind it: "+string(r.buf[d.start:d.end]))
+	}
 }
 
 // opaque makes n, whose header block is too large, a leaf that begins with it.
@@ -159,9 +173,12 @@ func (r *Reader) boundary(n *node) (string, error) {
 	if given != "" && len(given) <= maxBoundary && !strings.ContainsAny(given, "\r\n") {
 		return given, nil
 	}
-	b, _, err := r.peek(peekSize)
+	b, whole, err := r.peek(peekSize)
 	if err != nil {
 		return "", err
+	}
+	if d := r.firstDelimiter(r.pos+len(b), whole); d.level >= 0 {
+		b = b[:d.start-r.pos] // what follows is no content of this one
 	}
 	guessed := r.guessBoundary(b)
 	name := "the multipart " + sectionName(n.childSection())
@@ -175,7 +192,7 @@ func (r *Reader) boundary(n *node) (string, error) {
 
 // guessBoundary returns the text behind the dashes of the first line of b, the
 // beginning of a multipart's content, that starts with two of them and is
-// followed by a header field or occurs again. Another multipart's delimiter ends the search.
+// followed by a header field or occurs again.
 func (r *Reader) guessBoundary(b []byte) string {
 	for at := 0; at < len(b); {
 		i := bytes.IndexByte(b[at:], '\n')
@@ -188,9 +205,6 @@ func (r *Reader) guessBoundary(b []byte) string {
 			continue
 		}
 		text := bytes.TrimRight(line[2:], " \t\r")
-		if len(r.levels) > 0 && len(line) < maxDelimiterLine && r.lookUp(text).level >= 0 {
-			return ""
-		}
 		if len(text) == 0 || len(text) > maxBoundary {
 			continue
 		}

@@ -8,8 +8,9 @@ import (
 
 // parameters are the ones of Content-Type and Content-Disposition that describe a part.
 type parameters struct {
-	boundary, charset, name, filename parameter
-	flaw                              string // the first thing that was repaired or skipped
+	boundary, charset, name, filename, file parameter
+	format, delSp, smimeType                parameter
+	flaw                                    string // the first thing that was repaired or skipped
 }
 
 // parameter is one parameter in the forms it may come in.
@@ -31,7 +32,7 @@ const maxSections = 1000
 
 // knownParameters are names that end an unquoted value with blanks when they follow it without a semicolon.
 var knownParameters = []string{
-	"boundary", "charset", "name", "filename", "format", "delsp", "type", "start", "method", "protocol",
+	"boundary", "charset", "name", "filename", "file", "smime-type", "format", "delsp", "type", "start", "method", "protocol",
 	"micalg", "report-type", "size", "creation-date", "modification-date", "read-date", "x-mac-type", "x-mac-creator", "x-unix-mode",
 }
 
@@ -39,7 +40,7 @@ var knownParameters = []string{
 // the value before the first and the parameters. It reads what it can:
 // p.flaw says what it had to repair.
 func parseParameters(s string) (value string, p parameters) {
-	s = unfolded(s)
+	s = strings.ReplaceAll(unfolded(s), "\x00", "")
 	n := valueLength(s)
 	value, rest := strings.TrimSpace(stripComments(s[:n])), s[n:]
 	if i := strings.IndexAny(value, " \t"); i >= 0 {
@@ -141,16 +142,27 @@ func (p *parameters) value(name, s string) (value, rest string) {
 	for strings.HasPrefix(rest, "(") {
 		rest = strings.TrimLeft(rest[commentLength(rest):], " \t")
 	}
-	if rest != "" && rest[0] != ';' {
-		p.repaired("missing semicolon after " + name)
-		if !beginsParameter(rest) {
-			if i := strings.IndexByte(rest, ';'); i >= 0 {
-				return value, rest[i:]
-			}
-			return value, ""
-		}
+	if rest == "" || rest[0] == ';' {
+		return value, rest
 	}
-	return value, rest
+	p.repaired("missing semicolon after " + name)
+	if beginsParameter(rest) {
+		return value, rest
+	}
+	end := strings.IndexByte(rest, ';')
+	if end < 0 {
+		end = len(rest)
+	}
+	if inner := strings.TrimSpace(rest[:end]); value == "" || isFileName(name) && strings.HasSuffix(inner, `"`) {
+		value = strings.Trim(value+`"`+inner, `"`) // quotes in a quoted string
+	}
+	return value, rest[end:]
+}
+
+// isFileName reports that the parameter name, whatever section of it, is a file name.
+func isFileName(name string) bool {
+	base, _, _ := strings.Cut(name, "*")
+	return base == "name" || base == "filename" || base == "file"
 }
 
 // unquoted reads a value without quotes: up to the semicolon, or to a known
@@ -167,17 +179,23 @@ func (p *parameters) unquoted(name, s string) (value, rest string) {
 		}
 	}
 	value = s[:n]
-	if base, _, _ := strings.Cut(name, "*"); base != "name" && base != "filename" {
+	if !isFileName(name) {
 		if i := strings.Index(value, " ("); i >= 0 {
 			value = value[:i]
 		}
 	}
 	value = strings.TrimSpace(value)
+	if strings.HasPrefix(value, `\"`) { // quoted once too often
+		value = strings.Trim(strings.ReplaceAll(value, `\"`, `"`), `"`)
+	}
 	if value != "" && !isToken(value) && !strings.HasSuffix(name, "*") {
 		p.repaired("value of " + name + " without quotes")
 	}
 	return value, s[n:]
 }
+
+// maxParameterName is more than a known parameter takes up to its "=".
+const maxParameterName = 64
 
 // beginsParameter reports that s begins with a known parameter name and "=".
 func beginsParameter(s string) bool {
@@ -223,6 +241,14 @@ func (p *parameters) set(name, value string) {
 		to = &p.name
 	case "filename":
 		to = &p.filename
+	case "file":
+		to = &p.file
+	case "format":
+		to = &p.format
+	case "delsp":
+		to = &p.delSp
+	case "smime-type":
+		to = &p.smimeType
 	default:
 		return
 	}
@@ -260,15 +286,18 @@ func (p *parameter) octets() string {
 }
 
 // text is the value in UTF-8; the forms of RFC 2231 go before the plain one.
-func (p *parameter) text() string {
+func (p *parameter) text(c *charsets) string {
 	if !p.present() {
 		return ""
 	}
-	if value, charset := p.extendedValue(); value != "" {
-		return decodeCharset(charset, []byte(value))
-	}
-	if p.plain != nil {
-		return decodeText(*p.plain)
+	value, charset := p.extendedValue()
+	switch {
+	case charset != "":
+		return cleaned(c.decodeField(charset, []byte(value)))
+	case value != "":
+		return c.decodeValue(value) // QUIRK: encoded words where RFC 2231 §4 has none
+	case p.plain != nil:
+		return c.decodeValue(*p.plain)
 	}
 	return ""
 }

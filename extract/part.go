@@ -17,6 +17,7 @@ type Part struct {
 	// an error of the source is returned as it is.
 	Body io.Reader
 
+	node *node
 	body body
 }
 
@@ -25,7 +26,7 @@ func (r *Reader) leaf(n *node) *Part {
 	r.leaves++
 	n.blobID = schema.BlobID(n.partID)
 	n.PartID, n.BlobID = &n.partID, &n.blobID
-	p := &Part{BodyPart: &n.BodyPart}
+	p := &Part{BodyPart: &n.BodyPart, node: n}
 	p.body = body{r: r, part: p, encoding: n.encoding}
 	p.Body = &p.body
 	r.cur = p

@@ -2,6 +2,7 @@ package extract
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -15,19 +16,23 @@ const (
 
 	CodeHeaderTooLarge    = "header-too-large"    // a header block is larger than what Limits.MaxHeaderBytes leaves: the rest is not read as fields, a part is opaque
 	CodeHeaderSyntax      = "header-syntax"       // a line of a header block is no field and was skipped, or a field name is none of RFC 5322's and was kept
+	CodeHeaderCharset     = "header-charset"      // octets in a header that are not UTF-8: U+FFFD in its Raw form, read as likely as can be in what is decoded
+	CodeHeaderNUL         = "header-nul"          // NULs in a header, dropped
+	CodeBareNewline       = "bare-newline"        // lines of a header that end in LF alone, read as lines
 	CodeMboxFrom          = "mbox-from"           // an mbox "From " line before the header, skipped
 	CodeLeadingBlankLines = "leading-blank-lines" // empty lines before the header, skipped
 	CodeMissingHeader     = "missing-header"      // a message or part begins with a line that is no field, and no field follows: all of it is body
-	CodeMissingBlankLine  = "missing-blank-line"  // no empty line between header and body: the body begins with the first line that is no field
+	CodeMissingBlankLine  = "missing-blank-line"  // no empty line between header and body: the body begins with the first line that is no field, or there is none
 	CodeDuplicateField    = "duplicate-field"     // a field that may occur once occurs again: of Content-… the first counts, of others the last (RFC 8621 §4.1.3)
 	CodeAddressSyntax     = "address-syntax"      // an address field nothing or not all could be read from
 	CodeMessageIDSyntax   = "message-id-syntax"   // a field of message identifiers nothing could be read from
-	CodeDateSyntax        = "date-syntax"         // a Date that is none, or one JSON cannot carry
+	CodeDateSyntax        = "date-syntax"         // a Date in no form of RFC 5322: sentAt is what could be read of it, or null
 
 	// Of Content-Type and the other fields of RFC 2045.
 
 	CodeContentTypeSyntax = "content-type-syntax" // no media type could be read: text/plain, RFC 2045 §5.2
 	CodeParameterSyntax   = "parameter-syntax"    // a parameter of Content-Type or Content-Disposition was repaired or skipped
+	CodeEncodingSyntax    = "encoding-syntax"     // a Content-Transfer-Encoding with something around its word, taken as that word
 	CodeUnknownEncoding   = "unknown-encoding"    // an unknown Content-Transfer-Encoding: the octets are kept as they are
 	CodeMultipartEncoding = "multipart-encoding"  // a multipart with an encoding other than 7bit, 8bit, binary (RFC 2045 §6.4): ignored
 
@@ -36,9 +41,16 @@ const (
 	CodeMissingBoundary       = "missing-boundary"        // a multipart without a usable boundary parameter: guessed, or its content is one text/plain part
 	CodeMissingDelimiter      = "missing-delimiter"       // the boundary did not come where it should: the text before it, or instead of it, is a text/plain part
 	CodeMissingCloseDelimiter = "missing-close-delimiter" // a multipart that ended without its close delimiter
+	CodeDelimiterSyntax       = "delimiter-syntax"        // a boundary with something behind it that can be in none, taken as the delimiter
 	CodeEpilogue              = "epilogue"                // text after a close delimiter, dropped
 	CodeTooDeep               = "too-deep"                // a multipart deeper than Limits.MaxDepth: an opaque leaf of its own type
 	CodeTooManyParts          = "too-many-parts"          // more leaf parts than Limits.MaxParts: the last holds all the rest
+
+	// Of texts and reports.
+
+	CodeReportSyntax    = "report-syntax"    // a line in the part of a report for programs is no field and was skipped, or there are more than are listed
+	CodeUnknownCharset  = "unknown-charset"  // a charset nobody knows: the text is read as the one the detail says
+	CodeCharsetMismatch = "charset-mismatch" // octets do not fit the charset that is said or implied: the text is read as the detail says
 
 	// Of the transfer encodings.
 
@@ -73,6 +85,13 @@ func (p *problems) add(partID *string, code, detail string) {
 		partID = &id
 	}
 	p.list = append(p.list, schema.Problem{PartID: partID, Code: code, Detail: printable(detail, maxProblemDetail)})
+}
+
+// addOnce notes a problem of the message, the first time.
+func (p *problems) addOnce(code, detail string) {
+	if !slices.ContainsFunc(p.list, func(q schema.Problem) bool { return q.Code == code }) {
+		p.add(nil, code, detail)
+	}
 }
 
 // all returns the list, with CodeMore at its end where some were left out.

@@ -68,6 +68,7 @@ type Reader struct {
 	ended    error // what NextPart returned last instead of a part; io.EOF after the last
 	leaves   int
 	fields   int64 // octets of header fields kept
+	charsets *charsets
 	problems problems
 	tracer   *tracer // nil without Trace
 }
@@ -77,10 +78,11 @@ type Reader struct {
 func NewReader(src io.Reader, l Limits) *Reader {
 	mem := bufferPool.Get().(*buffers)
 	return &Reader{
-		window: window{src: src, buf: mem.window[:]},
-		mem:    mem,
-		limits: l.withDefaults(),
-		hit:    delimiter{level: -1},
+		window:   window{src: src, buf: mem.window[:]},
+		mem:      mem,
+		limits:   l.withDefaults(),
+		hit:      delimiter{level: -1},
+		charsets: new(charsets),
 	}
 }
 
@@ -194,6 +196,7 @@ func (r *Reader) leaveUnclosed() {
 // leaveClosed leaves the multipart that d closes, and drops its epilogue.
 func (r *Reader) leaveClosed(d delimiter) error {
 	section := r.levels[d.level].section
+	r.noteOdd(d)
 	r.pop()
 	r.consume(SpanDelimiter, section, d.end)
 	r.lineStart = true

@@ -25,12 +25,16 @@ type reading struct {
 	Email     schema.Email     `json:"email"`
 	Problems  []schema.Problem `json:"problems"`
 	Spans     []Span           `json:"spans"`
+
+	Texts        map[string]schema.BodyValue `json:"texts"`
+	TextProblems []schema.Problem            `json:"textProblems"`
 }
 
 // read reads a message to its end, or to the first error.
 func read(src io.Reader, l Limits) (got reading, err error) {
 	r := NewReader(src, l)
 	defer r.Close()
+	var parts []*Part
 	r.Trace(func(s Span) { got.Spans = append(got.Spans, s) })
 	h, err := r.Header()
 	if err != nil {
@@ -60,9 +64,18 @@ func read(src io.Reader, l Limits) (got reading, err error) {
 		}
 		p.Size = int64(len(octets))
 		got.IDs = append(got.IDs, *p.PartID)
+		parts = append(parts, p)
 	}
 	got.Structure = r.Structure()
+	before := len(r.Problems())
 	got.Problems = append(got.Problems, r.Problems()...)
+	got.Texts = map[string]schema.BodyValue{}
+	for i, p := range parts {
+		if strings.HasPrefix(p.Type, "text/") {
+			got.Texts[*p.PartID] = p.Text([]byte(got.Parts[i]), true)
+		}
+	}
+	got.TextProblems = r.Problems()[before:]
 	return got, nil
 }
 

@@ -4,10 +4,23 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"lsmtpd/schema"
 )
 
+// textOf is the text of a part of this charset, none where it is "".
+func textOf(octets []byte, charset, mediaType string, whole bool) schema.BodyValue {
+	r := NewReader(strings.NewReader(""), Limits{})
+	defer r.Close()
+	n := &node{partID: "1"}
+	n.setType(mediaType)
+	if charset != "" {
+		n.charset, n.charsetSaid = charset, true
+	}
+	return r.leaf(n).Text(octets, whole)
+}
+
 func TestText(t *testing.T) {
-	const none = "<nil>"
 	tests := []struct {
 		name, charset, octets string
 		part                  bool // octets are only the beginning
@@ -16,9 +29,9 @@ func TestText(t *testing.T) {
 	}{
 		{"UTF-8", "utf-8", "ä\r\nb\nc\rd", false, "ä\nb\nc\rd", false},
 		{"capitals", "UTF-8", "ä", false, "ä", false},
-		{"no charset, UTF-8", none, "ä", false, "ä", false},
-		{"no charset, 8-bit", none, "\xe4\x80", false, "ä€", true},
-		{"us-ascii, UTF-8", "us-ascii", "ä", false, "ä", false},
+		{"no charset, UTF-8", "", "ä", false, "ä", false},
+		{"no charset, 8-bit", "", "\xe4\x80", false, "ä€", true},
+		{"us-ascii, UTF-8", "us-ascii", "ä", false, "ä", true},
 		{"us-ascii, 8-bit", "US-ASCII", "\xe4", false, "ä", true},
 		{"UTF-8 that is none", "utf-8", "\xe4 b", false, "ä b", true},
 		{"UTF-8 with one wrong octet", "utf-8", "ä\xe4b", false, "ä\uFFFDb", true},
@@ -43,28 +56,25 @@ func TestText(t *testing.T) {
 		{"unknown, UTF-8", "x-none", "ä", false, "ä", true},
 		{"unknown, 8-bit", "unknown-8bit", "\xe4", false, "ä", true},
 		{"unknown, ASCII", "x-none", "a", false, "a", true},
-		{"utf-7", "utf-7", "+AOQ-", false, "+AOQ-", true},
+		{"utf-7", "utf-7", "a +AOQ-b+- +2D3eAA-/+IKw", false, "a äb+ 😀/€", false},
 		{"replacement", "replacement", "abc", false, "abc", true},
 		{"does not fit, UTF-8 does", "big5", "ä€", false, "ä€", true},
-		{"does not fit", "euc-jp", "a\xff", false, "a\uFFFD", true},
+		{"does not fit", "euc-jp", "a\xff", false, "aÿ", true},
 		{"quoted label", "'utf-8'", "ä", false, "ä", false},
 		{"cut UTF-8", "utf-8", "a€"[:3], true, "a", false},
-		{"cut UTF-8 without charset", none, "a\xe2\x82", true, "a", false},
+		{"cut UTF-8 without charset", "", "a\xe2\x82", true, "a", false},
 		{"cut CRLF", "utf-8", "a\r", true, "a", false},
 		{"cut shift_jis", "shift_jis", "a\x83", true, "a", false},
 		{"cut UTF-16", "utf-16be", "\x00a\x00", true, "a", false},
-		{"cut windows-1252", none, "a\xe4 \xe4", true, "aä ä", true},
+		{"cut windows-1252", "", "a\xe4 \xe4", true, "aä ä", true},
 		{"whole, incomplete", "utf-8", "ä\xe2\x82", false, "ä\uFFFD\uFFFD", true},
-		{"empty", none, "", false, "", false},
+		{"empty", "", "", false, "", false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			charset := &tt.charset
-			if tt.charset == none {
-				charset = nil
-			}
 			octets := []byte(tt.octets)
-			got, problem := Text(octets, charset, !tt.part)
+			v := textOf(octets, tt.charset, "text/plain", !tt.part)
+			got, problem := v.Value, v.IsEncodingProblem
 			if got != tt.want || problem != tt.problem {
 				t.Errorf("%q as %s: got %q %v, want %q %v", tt.octets, tt.charset, got, problem, tt.want, tt.problem)
 			}
@@ -77,17 +87,16 @@ func TestText(t *testing.T) {
 
 // TestTextOfAnyLength decodes long texts, and every beginning of a text.
 func TestTextOfAnyLength(t *testing.T) {
-	charset := "shift_jis"
-	got, problem := Text([]byte(strings.Repeat("\x83\x5c", 100000)), &charset, true)
-	if want := strings.Repeat("ソ", 100000); got != want || problem {
-		t.Errorf("got %d octets, %v, want %d", len(got), problem, len(want))
+	got := textOf([]byte(strings.Repeat("\x83\x5c", 100000)), "shift_jis", "text/plain", true)
+	if want := strings.Repeat("ソ", 100000); got.Value != want || got.IsEncodingProblem {
+		t.Errorf("got %d octets, %v, want %d", len(got.Value), got.IsEncodingProblem, len(want))
 	}
 	text := "aä€😀\r\nb"
-	for _, charset := range []*string{nil, new("utf-8")} {
+	for _, charset := range []string{"", "utf-8"} {
 		for n := range len(text) + 1 {
-			got, problem := Text([]byte(text[:n]), charset, false)
-			if problem || !strings.HasPrefix("aä€😀\nb", got) {
-				t.Errorf("the first %d octets: got %q %v", n, got, problem)
+			got := textOf([]byte(text[:n]), charset, "text/plain", false)
+			if got.IsEncodingProblem || !strings.HasPrefix("aä€😀\nb", got.Value) {
+				t.Errorf("the first %d octets: got %q %v", n, got.Value, got.IsEncodingProblem)
 			}
 		}
 	}

@@ -1,20 +1,29 @@
 package extract
 
 import (
-	"bytes"
 	"strings"
 
 	"golang.org/x/text/unicode/norm"
 )
 
 // decodeText is a header value in the Text form of RFC 8621 §4.1.2.2: unfolded,
-// encoded words decoded, NFC. Octets that are not UTF-8 are read as windows-1252.
-func decodeText(s string) string {
+// encoded words decoded, without the control characters that come out of them, NFC.
+func (c *charsets) decodeText(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\t' || r == 0x7f {
+			return -1
+		}
+		return r
+	}, c.decodeValue(s))
+}
+
+// decodeValue is decodeText with the control characters but NUL.
+func (c *charsets) decodeValue(s string) string {
 	s = unfolded(s)
 	if !isValid(s) {
-		s = decodeUnknown([]byte(s))
+		s = c.decodeUnknown([]byte(s))
 	}
-	s = strings.TrimLeft(decodeWords(s), " \t")
+	s = strings.TrimLeft(c.decodeWords(s), " \t")
 	s = strings.ReplaceAll(toValid(s), "\x00", "")
 	return norm.NFC.String(s)
 }
@@ -30,7 +39,7 @@ func unfolded(s string) string {
 // decodeWords decodes the encoded words of RFC 2047 in s, wherever they stand,
 // blanks inside them or none between them. Octets of words in one charset that
 // stand side by side are decoded together, so that a character may be split between them.
-func decodeWords(s string) string {
+func (c *charsets) decodeWords(s string) string {
 	if !strings.Contains(s, "=?") {
 		return s
 	}
@@ -41,7 +50,7 @@ func decodeWords(s string) string {
 	}
 	flush := func() {
 		if len(run.octets) > 0 {
-			out.WriteString(decodeCharset(run.charset, run.octets))
+			out.WriteString(c.decodeField(run.charset, run.octets))
 		}
 		run.octets = nil
 	}
@@ -113,13 +122,31 @@ func parseWord(s string, end *int, offset int) (w word, ok bool) {
 	case 'b', 'B':
 		w.octets = decodeBase64Word(text)
 	case 'q', 'Q':
-		w.octets = []byte(percentDecoded(strings.NewReplacer("%", "%25", "=", "%", "_", " ").Replace(text)))
+		w.octets = decodeQWord(text)
 	default:
 		return w, false
 	}
 	w.charset, _, _ = strings.Cut(charset, "*") // a language, RFC 2231 §5
 	w.length = *end - offset + len("?=")
 	return w, true
+}
+
+// decodeQWord decodes the Q encoding of RFC 2047 §4.2; an "=" that begins no escape is kept.
+func decodeQWord(text string) []byte {
+	octets := make([]byte, 0, len(text))
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		if c == '_' {
+			c = ' '
+		} else if c == '=' && i+2 < len(text) {
+			if hi, lo := hexValue(text[i+1]), hexValue(text[i+2]); hi|lo < 16 {
+				c = hi<<4 | lo
+				i += 2
+			}
+		}
+		octets = append(octets, c)
+	}
+	return octets
 }
 
 // decodeBase64Word decodes the base64 of an encoded word, as leniently as that of a body.
@@ -131,7 +158,7 @@ func decodeBase64Word(text string) []byte {
 	for {
 		k, used := d.decode(octets[n:], src, true)
 		if n, src = n+k, src[used:]; k == 0 {
-			return bytes.TrimRight(octets[:n], "\x00")
+			return octets[:n]
 		}
 	}
 }

@@ -18,7 +18,7 @@ func TestEncodeWritesWhatIsAbsentAsNull(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const part = `"partId":"1","blobId":"b1","size":0,"name":null,"type":"text/plain","charset":null,` +
+	const part = `"partId":"1","blobId":"b1","size":0,"name":null,"type":"text/plain","sniffedType":null,"charset":null,` +
 		`"disposition":null,"cid":null,"language":null,"location":null`
 	want := `{"schema":"urn:lsmtpd:email:1","id":"` + testID + `","transactionId":"` + testTransactionID + `",` +
 		`"envelope":{"mailFrom":{"email":"","parameters":null},"rcptTo":[{"email":"in@example.com","parameters":null}],` +
@@ -26,7 +26,7 @@ func TestEncodeWritesWhatIsAbsentAsNull(t *testing.T) {
 		`"email":{"blobId":null,"size":0,"sha256":null,"receivedAt":"2026-11-23T12:46:01.123Z",` +
 		`"headers":[],"headersBlobId":null,"headersTruncated":false,"messageId":null,"inReplyTo":null,"references":null,` +
 		`"from":null,"sender":null,"to":null,"cc":null,"bcc":null,"replyTo":null,"subject":null,"sentAt":null,` +
-		`"hasAttachment":false,"preview":"","bodyStructure":{` + part + `,"headers":[],"subParts":null},` +
+		`"hasAttachment":false,"preview":"","report":null,"bodyStructure":{` + part + `,"headers":[],"rawName":null,"format":null,"delSp":false,"subParts":null},` +
 		`"textBody":[],"htmlBody":[],"attachments":[],"bodyValues":{}},` +
 		`"blobs":{"b1":{"size":0,"sha256":null,"inline":""}},"problems":[]}`
 	if string(data) != want {

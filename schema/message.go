@@ -79,6 +79,9 @@ type Email struct {
 	HasAttachment bool   `json:"hasAttachment"`
 	Preview       string `json:"preview"` // at most 256 characters of text, RFC 8621 §4.1.4
 
+	// Report says what a delivery status, disposition or feedback report reports; nil for other messages.
+	Report *Report `json:"report"`
+
 	BodyStructure *BodyPart            `json:"bodyStructure"`
 	TextBody      []BodyProperties     `json:"textBody"`
 	HTMLBody      []BodyProperties     `json:"htmlBody"`
@@ -105,6 +108,13 @@ type BodyPart struct {
 	BodyProperties
 	// Headers are the part's own header fields in the Raw form. Empty on the root, whose header fields are Email.Headers. Never nil.
 	Headers []Header `json:"headers"`
+	// RawName is the file name as the sender gave it, decoded and cut at 1024 octets, whatever is in it: paths,
+	// controls, marks that change the direction of writing. Nil for none.
+	RawName *string `json:"rawName"`
+	// Format is the format parameter of a text/plain part in lower case, "flowed" of RFC 3676, and nil for none; DelSp
+	// that delsp is yes there. The text itself is as it came.
+	Format *string `json:"format"`
+	DelSp  bool    `json:"delSp"`
 	// SubParts are the parts of a multipart, nil on a leaf.
 	SubParts []*BodyPart `json:"subParts"`
 }
@@ -132,11 +142,13 @@ func (p *BodyPart) yieldLeaves(yield func(*BodyPart) bool) bool {
 
 // BodyProperties are the properties of a body part that RFC 8621 §4.2 returns by default.
 type BodyProperties struct {
-	PartID      *string  `json:"partId"` // IMAP section number, "2.1"; nil on a multipart
-	BlobID      *string  `json:"blobId"` // key into Message.Blobs; nil on a multipart
-	Size        int64    `json:"size"`   // octets after the transfer encoding is undone; 0 on a multipart
-	Name        *string  `json:"name"`
-	Type        string   `json:"type"` // lower case, without parameters
+	PartID *string `json:"partId"` // IMAP section number, "2.1"; nil on a multipart
+	BlobID *string `json:"blobId"` // key into Message.Blobs; nil on a multipart
+	Size   int64   `json:"size"`   // octets after the transfer encoding is undone; 0 on a multipart
+	Name   *string `json:"name"`   // one that can be shown: see BodyPart.RawName
+	Type   string  `json:"type"`   // lower case, without parameters
+	// SniffedType is the media type the first octets look like, without parameters; nil where there are none, and on a multipart.
+	SniffedType *string  `json:"sniffedType"`
 	Charset     *string  `json:"charset"`
 	Disposition *string  `json:"disposition"` // lower case, without parameters
 	CID         *string  `json:"cid"`         // Content-ID without its angle brackets
