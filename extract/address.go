@@ -91,7 +91,7 @@ func lenientAddresses(c *charsets, s string) (list []schema.EmailAddress, whole 
 			l.item.quote(value, s[i:i+n])
 			i += n
 		case c == '(' && i < comments:
-			n := commentLength(s[i:])
+			n, _ := commentLength(s[i:])
 			l.item.comment = strings.Trim(s[i:i+n], "()")
 			i += n
 		case c == '<':

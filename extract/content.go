@@ -264,7 +264,8 @@ func stripComments(s string) string {
 		case s[i] == '"':
 			quoted = !quoted
 		case s[i] == '(' && !quoted && i < closed:
-			i += commentLength(s[i:]) - 1
+			n, _ := commentLength(s[i:])
+			i += n - 1
 			b.WriteByte(' ')
 			continue
 		}
@@ -274,7 +275,7 @@ func stripComments(s string) string {
 }
 
 // commentLength is the length of the comment s begins with; all of s when it is not closed.
-func commentLength(s string) int {
+func commentLength(s string) (length int, closed bool) {
 	depth := 0
 	for i := 0; i < len(s); i++ {
 		switch s[i] {
@@ -284,9 +285,9 @@ func commentLength(s string) int {
 			depth++
 		case ')':
 			if depth--; depth == 0 {
-				return i + 1
+				return i + 1, true
 			}
 		}
 	}
-	return len(s)
+	return len(s), false
 }

@@ -38,6 +38,7 @@ func (r *Reader) push(l level) {
 	l.outer = -1
 	if i, ok := r.open[l.boundary]; ok {
 		l.outer = i
+		r.problems.add(nil, CodeDuplicateBoundary, "the multipart "+sectionName(l.section)+" has the boundary of one around it")
 	}
 	if r.open == nil {
 		r.open = make(map[string]int)

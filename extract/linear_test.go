@@ -79,6 +79,10 @@ func TestHostile(t *testing.T) {
 		{"colons after an address", text("To: a@b" + many(":", 500000) + "\r\n\r\n"), Limits{MaxHeaderBytes: 1 << 22}, 1},
 		{"words not closed", text("Subject: " + many("=?a?q?", 150000) + "?=\r\nTo: " + many("=?a?q?", 150000) + "\r\n\r\n"), Limits{MaxHeaderBytes: 1 << 22}, 1},
 		{"parameters", text("Content-Type: a/b" + many(";name=a", 100000) + many(";name*1=a", 100000) + "\r\n\r\n"), Limits{MaxHeaderBytes: 1 << 22}, 1},
+		{"comments not closed", text("Content-Type: a/b" + many(";(a)name=(", 100000) + "\r\nContent-Disposition: a" + many(";name=\"\"(", 100000) + "\r\n\r\n"), Limits{MaxHeaderBytes: 1 << 22}, 1},
+		{"blanks in a parameter", text("Content-Type: a/b; name=a" + many(" b", 500000) + "\r\n\r\n"), Limits{MaxHeaderBytes: 1 << 22}, 1},
+		{"addresses without commas", text("To: " + many("<a> b@c ", 100000) + "\r\nCc: " + many("a@b ", 200000) + "\r\n\r\n"), Limits{MaxHeaderBytes: 1 << 22}, 1},
+		{"charsets", text("Subject: " + many("=?a?q?b?= =?c?q?d?= ", 50000) + "\r\nTo: " + many("=?iso-2022-jp?q?b?= =?gb18030?q?d?= ", 30000) + "\r\n\r\n"), Limits{MaxHeaderBytes: 1 << 22}, 1},
 		{"brackets", text("References: " + many("<", 300000) + "\r\nTo: " + many("<", 300000) + "\r\nCc: " + many("a<b>", 100000) + "\r\n\r\n"), Limits{MaxHeaderBytes: 1 << 22}, 1},
 		{"folded lines", text("Subject: " + many("\r\n x", 250000) + "\r\nDate: " + many("\r\n ", 10000) + "\r\n\r\n"), Limits{MaxHeaderBytes: 1 << 22}, 1},
 	}

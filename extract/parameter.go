@@ -11,6 +11,7 @@ type parameters struct {
 	boundary, charset, name, filename, file parameter
 	format, delSp, smimeType                parameter
 	flaw                                    string // the first thing that was repaired or skipped
+	unclosed                                bool   // a comment is not closed, so none behind it is one
 }
 
 // parameter is one parameter in the forms it may come in.
@@ -35,6 +36,14 @@ var knownParameters = []string{
 	"boundary", "charset", "name", "filename", "file", "smime-type", "format", "delsp", "type", "start", "method", "protocol",
 	"micalg", "report-type", "size", "creation-date", "modification-date", "read-date", "x-mac-type", "x-mac-creator", "x-unix-mode",
 }
+
+// parametersByLetter are the known parameters by their first letter.
+var parametersByLetter = func() (list [256][]string) {
+	for _, name := range knownParameters {
+		list[name[0]] = append(list[name[0]], name)
+	}
+	return list
+}()
 
 // parseParameters splits a field value at its semicolons (RFC 2045 §5.1) into
 // the value before the first and the parameters. It reads what it can:
@@ -71,7 +80,7 @@ func valueLength(s string) int {
 		case s[i] == '"':
 			quoted = !quoted
 		case s[i] == '(' && !quoted && comments:
-			if n := commentLength(s[i:]); i+n < len(s) {
+			if n, closed := commentLength(s[i:]); closed {
 				i += n - 1
 			} else {
 				comments = false // this one is not closed, so none after it is
@@ -86,10 +95,23 @@ func valueLength(s string) int {
 	return len(s)
 }
 
+// comment is the length of the comment s begins with, 0 where it begins with none that is closed.
+func (p *parameters) comment(s string) int {
+	if p.unclosed || !strings.HasPrefix(s, "(") {
+		return 0
+	}
+	n, closed := commentLength(s)
+	if !closed {
+		p.unclosed = true
+		return 0
+	}
+	return n
+}
+
 // next reads the parameter s begins with and returns what follows it.
 func (p *parameters) next(s string) (rest string) {
-	for strings.HasPrefix(s, "(") {
-		s = strings.TrimLeft(s[commentLength(s):], "; \t")
+	for n := p.comment(s); n > 0; n = p.comment(s) {
+		s = strings.TrimLeft(s[n:], "; \t")
 	}
 	if s == "" {
 		return ""
@@ -110,10 +132,8 @@ func (p *parameters) next(s string) (rest string) {
 
 // value reads the value of the parameter name that s begins with.
 func (p *parameters) value(name, s string) (value, rest string) {
-	if strings.HasPrefix(s, "(") {
-		if after := strings.TrimLeft(s[commentLength(s):], " \t"); strings.HasPrefix(after, `"`) {
-			s = after
-		}
+	if after := strings.TrimLeft(s[p.comment(s):], " \t"); strings.HasPrefix(after, `"`) {
+		s = after
 	}
 	if !strings.HasPrefix(s, `"`) {
 		return p.unquoted(name, s)
@@ -139,8 +159,8 @@ func (p *parameters) value(name, s string) (value, rest string) {
 		rest = strings.TrimLeft(rest[n:], " \t")
 	}
 	value = strings.Join(all, " ")
-	for strings.HasPrefix(rest, "(") {
-		rest = strings.TrimLeft(rest[commentLength(rest):], " \t")
+	for n := p.comment(rest); n > 0; n = p.comment(rest) {
+		rest = strings.TrimLeft(rest[n:], " \t")
 	}
 	if rest == "" || rest[0] == ';' {
 		return value, rest
@@ -199,7 +219,10 @@ const maxParameterName = 64
 
 // beginsParameter reports that s begins with a known parameter name and "=".
 func beginsParameter(s string) bool {
-	for _, known := range knownParameters {
+	if s == "" {
+		return false
+	}
+	for _, known := range parametersByLetter[s[0]|0x20] {
 		if len(s) <= len(known) || !strings.EqualFold(s[:len(known)], known) {
 			continue
 		}

@@ -39,6 +39,7 @@ const (
 	// Of the structure.
 
 	CodeMissingBoundary       = "missing-boundary"        // a multipart without a usable boundary parameter: guessed, or its content is one text/plain part
+	CodeDuplicateBoundary     = "duplicate-boundary"      // a multipart with the boundary of one around it: until its close delimiter it is the inner one's
 	CodeMissingDelimiter      = "missing-delimiter"       // the boundary did not come where it should: the text before it, or instead of it, is a text/plain part
 	CodeMissingCloseDelimiter = "missing-close-delimiter" // a multipart that ended without its close delimiter
 	CodeDelimiterSyntax       = "delimiter-syntax"        // a boundary with something behind it that can be in none, taken as the delimiter

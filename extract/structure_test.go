@@ -55,7 +55,7 @@ func TestStructure(t *testing.T) {
 		{name: "boundary of dashes", message: mixed("--x", "Content-Type: multipart/related; boundary=\"x--\"", "", "--x--", "", "a", "--x----", "--x", "", "b", "--x--"),
 			outline: `multipart/mixed(multipart/related(1.1 text/plain "a"), 2 text/plain "b")`},
 		{name: "same boundary nested", message: mixed("--x", "Content-Type: multipart/related; boundary=x", "", "--x", "", "a", "--x--", "--x", "", "b", "--x--"),
-			outline: `multipart/mixed(multipart/related(1.1 text/plain "a"), 2 text/plain "b")`},
+			outline: `multipart/mixed(multipart/related(1.1 text/plain "a"), 2 text/plain "b")`, codes: "duplicate-boundary"},
 		{name: "delimiters with trailing blanks", message: mixed("--x \t", "", "one", "--x  ", "", "two", "--x-- \t ", ""),
 			outline: `multipart/mixed(1 text/plain "one", 2 text/plain "two")`},
 		{name: "near misses", message: mixed("--x", "", "--x1", "--", "-- x", "--X", "-x", "--x-", "--x--y", "--x--"),
