@@ -1,10 +1,6 @@
 package extract
 
 import (
-	"bytes"
-	"encoding/base64"
-	"io"
-	"mime/quotedprintable"
 	"os"
 	"path/filepath"
 	"strings"
@@ -94,69 +90,6 @@ func FuzzParameters(f *testing.F) {
 		if *name == "" || len(*name) > maxName || !utf8.ValidString(*name) || strings.ContainsAny(*name, `/\`) ||
 			strings.IndexFunc(*name, unicode.IsControl) >= 0 {
 			t.Errorf("%q: name %q", s, *name)
-		}
-	})
-}
-
-// decodeAll decodes in pieces of the given sizes of input and output.
-func decodeAll(decode func(dst, src []byte, final bool) (int, int), feed func(dst, src []byte) int, encoded []byte, in, out int) []byte {
-	var got, pending []byte
-	dst := make([]byte, out)
-	for final := false; ; {
-		n, used := decode(dst, pending, final)
-		got, pending = append(got, dst[:n]...), pending[used:]
-		if n > 0 {
-			continue
-		}
-		if final {
-			return got
-		}
-		if final = len(encoded) == 0; !final {
-			k := min(in, len(encoded))
-			room := make([]byte, len(pending)+k)
-			kept := copy(room, pending)
-			pending = room[:kept+feed(room[kept:], encoded[:k])]
-			encoded = encoded[k:]
-		}
-	}
-}
-
-func copyFeed(dst, src []byte) int { return copy(dst, src) }
-
-func FuzzBase64(f *testing.F) {
-	f.Add([]byte("aGVsbG8gd29ybGQ=\r\n"), byte(3), byte(9))
-	f.Add([]byte("aA==aA=!=aGVs"), byte(1), byte(8))
-	f.Add(bytes.Repeat([]byte("aGVsbG8gd29ybGQh\r\n"), 20), byte(200), byte(100))
-	f.Fuzz(func(t *testing.T, encoded []byte, in, out byte) {
-		var whole, pieces base64Decoder
-		want := decodeAll(whole.decode, compactLines, encoded, len(encoded)+1, len(encoded)+8)
-		got := decodeAll(pieces.decode, compactLines, encoded, int(in)+1, int(out)+8)
-		if !bytes.Equal(got, want) {
-			t.Errorf("%q in pieces of %d to %d: got %q, want %q", encoded, in, out, got, want)
-		}
-		if whole.garbage != pieces.garbage || whole.resumed != pieces.resumed || whole.truncated != pieces.truncated {
-			t.Errorf("%q in pieces of %d to %d: flags %+v, want %+v", encoded, in, out, pieces, whole)
-		}
-		if strict, err := base64.StdEncoding.DecodeString(string(encoded)); err == nil && (!bytes.Equal(strict, want) || whole.garbage || whole.resumed || whole.truncated) {
-			t.Errorf("%q: got %q %+v, want %q", encoded, want, whole, strict)
-		}
-	})
-}
-
-func FuzzQuotedPrintable(f *testing.F) {
-	f.Add([]byte("a=3Db =\r\n c  \r\n=e2=82=AC=\n= \r\n=x"), byte(3), byte(9))
-	f.Add([]byte("= \t\r =4\x00=\r"), byte(0), byte(0))
-	f.Fuzz(func(t *testing.T, encoded []byte, in, out byte) {
-		var whole, pieces quotedDecoder
-		want := decodeAll(whole.decode, copyFeed, encoded, len(encoded)+1, len(encoded)+8)
-		got := decodeAll(pieces.decode, copyFeed, encoded, int(in)+1, int(out)+8)
-		if !bytes.Equal(got, want) || whole.invalid != pieces.invalid {
-			t.Errorf("%q in pieces of %d to %d: got %q %v, want %q %v", encoded, in, out, got, pieces.invalid, want, whole.invalid)
-		}
-		strict, err := io.ReadAll(quotedprintable.NewReader(bytes.NewReader(encoded)))
-		usual := bytes.IndexFunc(encoded, func(r rune) bool { return r < ' ' && r != '\n' || r >= 0x7f }) < 0
-		if err == nil && usual && !whole.invalid && len(encoded) < maxBlanks && !bytes.Equal(strict, want) {
-			t.Errorf("%q: got %q, the standard library %q", encoded, want, strict)
 		}
 	})
 }
