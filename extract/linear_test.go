@@ -116,15 +116,20 @@ type thousandReader struct{ r io.Reader }
 
 func (t thousandReader) Read(p []byte) (int, error) { return t.r.Read(p[:min(len(p), 1000)]) }
 
-// counter counts the octets of a source.
+// counter counts the octets of a source and how many reads they took.
 type counter struct {
-	src    io.Reader
-	octets int64
+	src           io.Reader
+	octets, reads int64
 }
+
+// mostWork bounds the octets searched or moved for what was read: in proportion
+// to it, and a line that is not known to its end once a read.
+func (c *counter) mostWork() int64 { return 8*c.octets + 4*windowSize + maxHeaderLine*c.reads }
 
 func (c *counter) Read(p []byte) (int, error) {
 	n, err := c.src.Read(p)
 	c.octets += int64(n)
+	c.reads++
 	return n, err
 }
 

@@ -32,9 +32,27 @@ type reading struct {
 
 // read reads a message to its end, or to the first error.
 func read(src io.Reader, l Limits) (got reading, err error) {
-	r := NewReader(src, l)
+	return readBodies(src, l, asItIs)
+}
+
+// readBodies is read, with what body makes of the bodies and of Header.Rest.
+func readBodies(src io.Reader, l Limits, body func(io.Reader) io.Reader) (got reading, err error) {
+	counted := &counter{src: src}
+	r := NewReader(counted, l)
 	defer r.Close()
 	var parts []*Part
+	reads := int64(0) // by those who read bodies
+	readAll := func(from io.Reader) (string, error) {
+		c := &counter{src: body(from)}
+		octets, err := io.ReadAll(c)
+		reads += c.reads
+		return string(octets), err
+	}
+	defer func() {
+		if most := counted.mostWork() + windowSize*reads; r.work > most && err == nil {
+			err = fmt.Errorf("%d octets searched or moved of %d in %d reads, want at most %d", r.work, counted.octets, counted.reads+reads, most)
+		}
+	}()
 	r.Trace(func(s Span) { got.Spans = append(got.Spans, s) })
 	h, err := r.Header()
 	if err != nil {
@@ -42,11 +60,9 @@ func read(src io.Reader, l Limits) (got reading, err error) {
 	}
 	got.Raw, got.Exact = string(h.Raw), h.Exact
 	if h.Rest != nil {
-		rest, err := io.ReadAll(h.Rest)
-		if err != nil {
+		if got.Rest, err = readAll(h.Rest); err != nil {
 			return got, err
 		}
-		got.Rest = string(rest)
 	}
 	got.Problems = h.Describe(&got.Email)
 	for {
@@ -57,8 +73,8 @@ func read(src io.Reader, l Limits) (got reading, err error) {
 		if err != nil {
 			return got, err
 		}
-		octets, err := io.ReadAll(p.Body)
-		got.Parts = append(got.Parts, string(octets))
+		octets, err := readAll(p.Body)
+		got.Parts = append(got.Parts, octets)
 		if err != nil {
 			return got, err
 		}
@@ -86,17 +102,22 @@ func mustRead(t *testing.T, message string, l Limits) reading {
 	if err != nil {
 		t.Fatalf("reading %.200q: %v", message, err)
 	}
-	for name, src := range map[string]io.Reader{
-		"one octet at a time": iotest.OneByteReader(strings.NewReader(message)),
-		"by halves":           iotest.HalfReader(strings.NewReader(message)),
-		"error with data":     iotest.DataErrReader(strings.NewReader(message)),
+	for _, way := range []struct {
+		name      string
+		src, body func(io.Reader) io.Reader
+	}{
+		{"one octet at a time", iotest.OneByteReader, asItIs},
+		{"one octet at a time into buffers of one", iotest.OneByteReader, iotest.OneByteReader},
+		{"into buffers of one octet", asItIs, iotest.OneByteReader},
+		{"by halves", iotest.HalfReader, iotest.HalfReader},
+		{"error with data", iotest.DataErrReader, asItIs},
 	} {
-		other, err := read(src, l)
+		other, err := readBodies(way.src(strings.NewReader(message)), l, way.body)
 		if err != nil {
-			t.Fatalf("reading %.200q %s: %v", message, name, err)
+			t.Fatalf("reading %.200q %s: %v", message, way.name, err)
 		}
 		if d := cmp.Diff(got, other); d != "" {
-			t.Fatalf("reading %.500q %s differs (-at once +%s):\n%s", message, name, name, d)
+			t.Fatalf("reading %.500q %s differs (-at once +%s):\n%s", message, way.name, way.name, d)
 		}
 	}
 	failed, err := read(io.MultiReader(strings.NewReader(message), iotest.ErrReader(errSource)), l)
@@ -162,6 +183,7 @@ func checkReading(t *testing.T, message string, got reading, l Limits) {
 		t.Errorf("%.200q: the leaves of the structure are not the parts:\n%s", message, d)
 	}
 	checkSpans(t, message, got)
+	checkBounds(t, message, got)
 }
 
 func walk(p *schema.BodyPart, f func(*schema.BodyPart)) {
