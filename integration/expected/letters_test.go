@@ -43,15 +43,16 @@ func TestLetters(t *testing.T) {
 	if len(messages) != 162 || len(expectations.emails) != len(messages) {
 		t.Fatalf("got %d expectations of %d messages, want 162 of 162", len(expectations.emails), len(messages))
 	}
-	compared := 0
+	compared, ran := 0, 0
 	for _, path := range expectations.paths() {
 		message := filepath.Base(path)
 		t.Run(message, func(t *testing.T) {
 			got := asLetters(t, readFile(t, filepath.Join(dir, path)))
 			compared += compareFields(t, message, "", reflect.ValueOf(got), reflect.ValueOf(expectations.emails[path]))
+			ran++
 		})
 	}
-	if !t.Failed() {
+	if ran == len(messages) && !t.Failed() {
 		lettersExceptions.allApply(t)
 	}
 	t.Logf("%d messages, %d values compared; %d cases of letters' own filters left out", len(messages), compared, expectations.leftOut)

@@ -41,7 +41,8 @@ func (l *literals) eval(e ast.Expr, v reflect.Value) error {
 		return err // a nil leaves the zero value
 	}
 	got := reflect.ValueOf(value)
-	if !got.CanConvert(v.Type()) || (got.Kind() == reflect.String) != (v.Kind() == reflect.String) {
+	isText := v.Kind() == reflect.String || v.Type() == reflect.TypeFor[[]byte]()
+	if !got.CanConvert(v.Type()) || (got.Kind() == reflect.String) != isText {
 		return fmt.Errorf("a %s where a %s should be", got.Type(), v.Type())
 	}
 	v.Set(got.Convert(v.Type()))
@@ -65,7 +66,11 @@ func (l *literals) scalar(e ast.Expr) (any, error) {
 		case token.STRING:
 			return strconv.Unquote(e.Value)
 		case token.INT:
-			return strconv.Atoi(e.Value)
+			n, err := strconv.ParseInt(e.Value, 0, 64)
+			return int(n), err
+		case token.CHAR:
+			r, _, _, err := strconv.UnquoteChar(e.Value[1:], '\'')
+			return int(r), err
 		}
 	case *ast.BinaryExpr:
 		x, errX := l.scalar(e.X)
@@ -109,13 +114,20 @@ func (l *literals) evalComposite(lit *ast.CompositeLit, v reflect.Value) error {
 	return fmt.Errorf("composite literal of a %s", v.Type())
 }
 
+// evalStruct matches fields by their names, whatever the case, or, where the literal has none, by their order.
 func (l *literals) evalStruct(lit *ast.CompositeLit, v reflect.Value) error {
-	for _, e := range lit.Elts {
+	for i, e := range lit.Elts {
 		pair, ok := e.(*ast.KeyValueExpr)
 		if !ok {
-			return fmt.Errorf("field of a %s without its name", v.Type())
+			if len(lit.Elts) != v.NumField() {
+				return fmt.Errorf("%d fields of a %s", len(lit.Elts), v.Type())
+			}
+			if err := l.eval(e, v.Field(i)); err != nil {
+				return err
+			}
+			continue
 		}
-		f := v.FieldByName(name(pair.Key))
+		f := v.FieldByNameFunc(func(field string) bool { return strings.EqualFold(field, name(pair.Key)) })
 		if !f.IsValid() {
 			return fmt.Errorf("%s has no field %s", v.Type(), name(pair.Key))
 		}
