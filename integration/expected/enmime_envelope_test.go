@@ -93,11 +93,11 @@ var enmimeEnvelopeMessages = []enmimeMessage{
 	{tests: "TestDetectCharacterSetInHTML", file: "mail/non-mime-missing-charset.raw", inHTML: []string{"\u20ac"}, notInHTML: "\u0080"},
 	{
 		tests: "TestAttachmentOnly TestDetectBinaryBody", file: "mail/attachment-only.raw",
-		attachments: []enmimeFile{{name: "favicon.jpg", prefix: pngPrefix}}, inlines: []enmimeFile{}, noText: true,
+		headers: 9, attachments: []enmimeFile{{name: "favicon.jpg", prefix: pngPrefix}}, inlines: []enmimeFile{}, noText: true,
 	},
 	{
 		tests: "TestAttachmentOnly TestDetectBinaryBody", file: "mail/attachment-only-inline.raw",
-		attachments: []enmimeFile{}, inlines: []enmimeFile{{name: "favicon.jpg", prefix: pngPrefix}}, noText: true,
+		headers: 9, attachments: []enmimeFile{}, inlines: []enmimeFile{{name: "favicon.jpg", prefix: pngPrefix}}, noText: true,
 	},
 	{tests: "TestDetectBinaryBody", file: "mail/attachment-only-no-disposition.raw", attachments: []enmimeFile{{name: "favicon.jpg"}}, noText: true},
 	{tests: "TestDetectBinaryBody", file: "mail/attachment-only-text-attachment.raw", attachments: []enmimeFile{{name: "test.csv"}}, noText: true},

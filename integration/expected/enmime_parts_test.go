@@ -161,7 +161,7 @@ var enmimePartMessages = []enmimeMessage{
 	{
 		tests: "TestContentTypeParamMissingClosingQuote", file: "parts/missing-closing-param-quote.raw",
 		parts: []enmimePart{{
-			id: "0", mediaType: "text/html", problem: encodingProblem,
+			id: "0", mediaType: "text/html", problem: "parameter-syntax " + encodingProblem,
 			charset: "UTF-8Return-Path: bounce-810_HTML-769869545-477063-1070564-43@bounce.email.oflce57578375.com",
 		}},
 	},

@@ -149,7 +149,7 @@ func (c *enmimeCheck) part(got enmimeNode, want enmimePart) {
 		c.equal(what+"octets", string(c.reading.octets[*got.PartID]), want.octets)
 	}
 	if want.problem != "" {
-		c.contains(what+"problem", strings.Join(c.reading.problemsOf(got.BodyPart), " "), want.problem)
+		c.equal(what+"problem", strings.Join(c.reading.problemsOf(got.BodyPart), " "), want.problem)
 	}
 }
 
@@ -287,7 +287,7 @@ func joined(list []schema.EmailAddress) string {
 func (c *enmimeCheck) texts() {
 	c.Helper()
 	r := c.reading
-	text, html := "", ""
+	var text, html string
 	if texts := r.texts(r.TextBody, "text/plain"); r.BodyStructure.Type == "multipart/alternative" && len(texts) > 0 {
 		text = texts[0]
 	} else {

@@ -185,8 +185,11 @@ func (l *literals) date(call *ast.CallExpr, loc *time.Location) (time.Time, erro
 		}
 		value, err := l.scalar(call.Args[i])
 		number, ok := value.(int)
-		if err != nil || !ok {
-			return time.Time{}, fmt.Errorf("argument %d of time.Date: %v", i, err)
+		if err != nil {
+			return time.Time{}, fmt.Errorf("argument %d of time.Date: %w", i, err)
+		}
+		if !ok {
+			return time.Time{}, fmt.Errorf("argument %d of time.Date is no number", i)
 		}
 		n[i] = number
 	}
