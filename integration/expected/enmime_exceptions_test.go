@@ -19,7 +19,7 @@ var enmimeExceptions = exceptions{
 	{message: "parts/chardet-success-iso-8859-1.raw", what: "part 0 charset", ours: is("us-ascii"), reason: declaredCharset},
 	{
 		message: "mail/inlinemultipart.raw", what: "problems", ours: is("parameter-syntax base64-truncated duplicate-field"),
-		reason: "enmime notes no error. Two parameters and a Content-Disposition occur twice (RFC 2045 §5.1, RFC 5322 §3.6), and the base64 ends without its padding.",
+		reason: "enmime notes no error. Two parameters and a Content-Disposition occur twice, of which one has to be chosen, and the base64 ends without its padding.",
 	},
 	{
 		message: "mail/qp-utf8-header-recursed.raw", what: "from",
