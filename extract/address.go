@@ -254,7 +254,8 @@ func (a *addressItem) regular(email string) bool {
 	if a.bracketed {
 		return !a.bareAt
 	}
-	return strings.TrimSpace(string(a.literal)) == email
+	literal := strings.TrimSpace(string(a.literal))
+	return literal == email || spreadAddress(literal) == email
 }
 
 func (a *addressItem) empty() bool {

@@ -158,7 +158,7 @@ func TestAddresses(t *testing.T) {
 		{"an address behind one", " Jo <a@b.org> c@d.org El <e@f.org>", "Jo <a@b.org>|c@d.org El <e@f.org>", "address-syntax"},
 		{"a name behind it", " <a@b.org> Jo", "Jo <a@b.org>", ""},
 		{"comma in an encoded word", " =?utf-8?q?Doe,_J=C3=BCrgen?= <a@b.org>, c@d.org", "Doe, Jürgen <a@b.org>|c@d.org", ""},
-		{"pieces apart", " jane . doe @ example . org", "jane.doe@example.org", "address-syntax"},
+		{"pieces apart", " jane . doe @ example . org", "jane.doe@example.org", ""},
 		{"comments inside", " Jo <jane(home)@example(net).org>", "Jo <jane@example.org>", ""},
 		{"a quoted name without brackets", ` "Jo D" j@b.org`, "Jo D <j@b.org>", "address-syntax"},
 		{"words of a charset with states", " =?iso-2022-jp?B?GyRC?= =?iso-2022-jp?B?RnxLXBsoQg==?= <a@b.org>", "日本 <a@b.org>", ""},
