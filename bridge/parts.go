@@ -34,7 +34,7 @@ func (t *transaction) addPart(ctx context.Context, p *extract.Part) error {
 	if err != nil {
 		return fmt.Errorf("part %s: %w", *p.PartID, err)
 	}
-	p.Size, p.SniffedType = b.Size, extract.SniffType(p.BodyPart, head)
+	p.Size, p.SniffedType = b.Size, extract.SniffType(head)
 	if isBodyText(p.BodyPart) {
 		return t.keepText(ctx, p, b, head)
 	}
