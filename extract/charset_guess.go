@@ -2,6 +2,8 @@ package extract
 
 import (
 	"bytes"
+	"cmp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -117,12 +119,29 @@ func (c *charsets) detect(octets []byte) (names []string) {
 	if err != nil {
 		return nil
 	}
+	// It orders those that are equally likely by which of its goroutines came first.
+	slices.SortFunc(found, func(a, b chardet.Result) int {
+		return cmp.Or(b.Confidence-a.Confidence, boolOrder(isWestern(b.Charset), isWestern(a.Charset)), strings.Compare(a.Charset, b.Charset))
+	})
 	for _, f := range found[:min(len(found), 3)] {
 		if f.Confidence >= leastCertainty {
 			names = append(names, f.Charset)
 		}
 	}
 	return names
+}
+
+func isWestern(charset string) bool { return charset == "windows-1252" || charset == "ISO-8859-1" }
+
+// boolOrder is the order of false before true.
+func boolOrder(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
 }
 
 // tells reports that there is enough beside ASCII for a guess.
