@@ -8,9 +8,11 @@ import (
 	"net/mail"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"unicode"
 	"unicode/utf8"
 
@@ -71,6 +73,25 @@ func checkPreview(t *testing.T, text string, isHTML bool) string {
 	return p
 }
 
+// mustReadField is mustRead of a message of one field, in two ways: at once, and an octet at a time.
+func mustReadField(t *testing.T, field, value string) reading {
+	t.Helper()
+	message := field + ": " + value + "\r\n\r\n"
+	got, err := read(strings.NewReader(message), Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := readBodies(iotest.OneByteReader(strings.NewReader(message)), Limits{}, iotest.OneByteReader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, other) {
+		t.Errorf("%q differs (-at once +an octet at a time):\n%s", message, cmp.Diff(got, other))
+	}
+	checkReading(t, message, got, Limits{}.withDefaults())
+	return got
+}
+
 func FuzzHeader(f *testing.F) {
 	f.Add("Subject: =?utf-8?q?a?= =?utf-8?b?YQ==?=\r\nFrom: \"a\" <b@c>, g: d@e;\r\nDate: Mon, 2 Jan 2006 15:04:05 -0700\r\nReferences: <a@b>\r\n", 0)
 	f.Add("To: a <b\r\nCc: (c) d@e (f)\r\nDate: 2006-01-02 15:04:05 GMT\r\n", 0)
@@ -104,7 +125,7 @@ func FuzzParameters(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s, name string, size byte) {
 		for _, field := range []string{"Content-Type", "Content-Disposition"} {
-			checkName(t, mustRead(t, field+": "+s+"\r\n\r\n", Limits{}).Structure)
+			checkName(t, mustReadField(t, field, s).Structure)
 		}
 		// A name that was written in any way the standards have is read as it was.
 		if !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) || strings.Contains(name, "=?") {
@@ -112,7 +133,7 @@ func FuzzParameters(f *testing.F) {
 		}
 		want := safeName(norm.NFC.String(name))
 		for _, written := range []string{mime.FormatMediaType("attachment", map[string]string{"filename": name}), sections(name, int(size)+1)} {
-			got := mustRead(t, "Content-Disposition: "+written+"\r\n\r\n", Limits{}).Structure.Name
+			got := mustReadField(t, "Content-Disposition", written).Structure.Name
 			if got == nil && want != "" && written != "" || got != nil && norm.NFC.String(*got) != want {
 				t.Errorf("%q: got %s, want %q", written, show(got), want)
 			}
@@ -165,7 +186,7 @@ func FuzzAddresses(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s, name string) {
 		var got []schema.EmailAddress
-		for _, a := range mustRead(t, "From: "+s+"\r\n\r\n", Limits{}).Email.From {
+		for _, a := range mustReadField(t, "From", s).Email.From {
 			if got = append(got, a); a.Email == "" || a.Name != nil && *a.Name == "" {
 				t.Errorf("%q: empty address or name in %v", s, got)
 			}
@@ -192,7 +213,7 @@ func FuzzAddresses(f *testing.F) {
 			}
 			written = append(written, (&mail.Address{Name: name, Address: a.Email}).String())
 		}
-		again := mustRead(t, "From: "+strings.Join(written, ",\r\n ")+"\r\n\r\n", Limits{}).Email.From
+		again := mustReadField(t, "From", strings.Join(written, ",\r\n ")).Email.From
 		if d := cmp.Diff(list, again); d != "" {
 			t.Errorf("%q (-written +read):\n%s", written, d)
 		}
@@ -204,7 +225,7 @@ func FuzzWords(f *testing.F) {
 	f.Add("=?iso-2022-jp?b?GyRCJCIbKEI=?=", []byte("\x1b$B$\"\x1b(B"), "iso-2022-jp", 4)
 	f.Add("=?x?q?\xe4?= =?? =?q?b??= ?=", []byte("\x83\x5c"), "shift_jis", 1)
 	f.Fuzz(func(t *testing.T, text string, octets []byte, charset string, cut int) {
-		e := mustRead(t, "Subject: "+text+"\r\n\r\n", Limits{}).Email
+		e := mustReadField(t, "Subject", text).Email
 		if e.Subject != nil && !norm.NFC.IsNormalString(*e.Subject) {
 			t.Errorf("%q: %q is not normalized", text, *e.Subject)
 		}

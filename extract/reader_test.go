@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -116,7 +117,8 @@ func mustRead(t *testing.T, message string, l Limits) reading {
 		if err != nil {
 			t.Fatalf("reading %.200q %s: %v", message, way.name, err)
 		}
-		if d := cmp.Diff(got, other); d != "" {
+		if !reflect.DeepEqual(got, other) {
+			d := cmp.Diff(got, other)
 			t.Fatalf("reading %.500q %s differs (-at once +%s):\n%s", message, way.name, way.name, d)
 		}
 	}

@@ -18,12 +18,13 @@ const (
 	exitUsage  = 2
 )
 
-const usage = `usage: bench memory|speed|engine|connections [flags]
+const usage = `usage: bench memory|speed|engine|connections|hostile [flags]
 
 memory       peak resident memory of lsmtpd under the loads of the memory promise
 speed        octets and small mails a second, as ratios to a ceiling and to another lsmtpd
 engine       the SMTP engine alone, as ratios to go-smtp's server
 connections  memory of idle connections, and mail beside them
+hostile      processor time of reading hostile messages, as ratios to a plain copy with SHA-256
 `
 
 func main() {
@@ -36,7 +37,7 @@ func main() {
 // run executes the command line and returns the exit code.
 func run(ctx context.Context, args []string, out, diag io.Writer) int {
 	commands := map[string]func(context.Context, []string, io.Writer, io.Writer) error{
-		"memory": memory, "speed": speed, "engine": engine, "connections": connections,
+		"memory": memory, "speed": speed, "engine": engine, "connections": connections, "hostile": hostileMail,
 		"server": server, // for ourselves
 	}
 	if len(args) == 0 || commands[args[0]] == nil {

@@ -82,6 +82,15 @@ func (c *child) processorTime() (time.Duration, error) {
 	return time.Duration(t.Nano()), nil
 }
 
+// ownProcessorTime is what this process has used of processors, user and system, in all its threads.
+func ownProcessorTime() (time.Duration, error) {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &t); err != nil {
+		return 0, fmt.Errorf("processor time: %w", err)
+	}
+	return time.Duration(t.Nano()), nil
+}
+
 // raiseFiles lets this process have as many files open as it may.
 func raiseFiles() error {
 	var limit unix.Rlimit

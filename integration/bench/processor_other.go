@@ -17,4 +17,6 @@ func keepTo(int) error { return errNotLinux }
 
 func (c *child) processorTime() (time.Duration, error) { return 0, errNotLinux }
 
+func ownProcessorTime() (time.Duration, error) { return 0, errNotLinux }
+
 func raiseFiles() error { return nil }

@@ -1,0 +1,81 @@
+package hostile
+
+import (
+	"fmt"
+	"strings"
+)
+
+// levels is how deep multiparts are nested.
+const levels = 5000
+
+// structures are hostile in their multiparts.
+func structures() []Message {
+	return []Message{
+		{Name: "5,000 levels", pieces: func(int64) []piece { return []piece{once(nested(levels, unlike))} }},
+		{Name: "5,000 levels, closed", pieces: func(int64) []piece { return []piece{once(nested(levels, unlike)), once(closed(levels, unlike))} }},
+		{Name: "5,000 levels of one boundary", pieces: func(int64) []piece { return []piece{once(nested(levels, same)), once(closed(levels, same))} }},
+		{Name: "5,000 levels, each boundary the beginning of the next", pieces: func(int64) []piece {
+			return []piece{once(nested(900, prefixes))} // no longer boundary is read
+		}},
+		{Name: "5,000 levels and near misses", pieces: func(octets int64) []piece {
+			return []piece{once(nested(levels, unlike)), many(nearMisses(unlike), octets)}
+		}},
+		counted("100,000 parts of nothing", mixed, "--x\r\n\r\n\r\n", 100_000),
+		counted("100,000 parts", mixed, "--x\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nOne of many parts.\r\n", 100_000),
+		counted("100,000 parts with names", mixed, "--x\r\nContent-Type: image/png; name=\"=?utf-8?q?a=C3=A4?=\"\r\nContent-Disposition: attachment; filename*0*=utf-8''%C3; filename*1*=%A4\r\n"+
+			"Content-ID: <a@b>\r\nContent-Transfer-Encoding: base64\r\n\r\naGk=\r\n", 100_000),
+		counted("100,000 multiparts", mixed, "--x\r\nContent-Type: multipart/mixed; boundary=y\r\n\r\n--y\r\n\r\n--y--\r\n", 100_000),
+		counted("100,000 multiparts never begun", mixed, "--x\r\nContent-Type: multipart/mixed; boundary=y\r\n\r\n--y--\r\n", 100_000),
+		counted("100,000 multiparts without boundary", mixed, "--x\r\nContent-Type: multipart/mixed\r\n\r\n--g\r\nA: b\r\n\r\n", 100_000),
+		counted("100,000 multiparts whose boundary is sought in vain", mixed, "--x\r\nContent-Type: multipart/mixed\r\n\r\n--g\r\n\r\n", 100_000),
+		counted("100,000 parts with text before them", mixed, "--x\r\nContent-Type: multipart/mixed; boundary=y\r\n\r\n"+strings.Repeat("a\r\n", 50)+"--y\r\n\r\n--y--\r\n"+strings.Repeat("b\r\n", 50), 100_000),
+		counted("100,000 parts without empty line", mixed, "--x\r\nno field\r\n", 100_000),
+		counted("100,000 parts of doubtful headers", mixed, "--x\r\nno field"+strings.Repeat("\r\nnone", 100)+"\r\n", 100_000),
+		counted("100,000 parts of odd headers", mixed, "--x\r\n: c\r\n d\r\nä: b\r\nA\r\nB: c\r\n\r\n", 100_000),
+		kind("near misses", mixed+"--x\r\n\r\n", "--x-\n--xx\n--\n-\n--x--x\n"),
+		kind("near misses in lines of dashes", mixed+"--x\r\n\r\n", "\n--"),
+		kind("near misses in long lines", mixed+"--x\r\n\r\n", "\n--"+strings.Repeat("x", 2100)),
+		kind("near misses by an octet after blanks", mixed+"--x\r\n\r\n", "\n--x"+strings.Repeat(" ", 2000)+"y"),
+		kind("near misses of a long boundary", "Content-Type: multipart/mixed; boundary="+strings.Repeat("x", 70)+"\r\n\r\n--"+strings.Repeat("x", 70)+"\r\n\r\n", "\r\n--"+strings.Repeat("x", 69)),
+		kind("line feeds", mixed+"--x\r\n\r\n", "\n"),
+		kind("carriage returns", mixed+"--x\r\n\r\n", "\r"),
+		kind("line ends and a dash", mixed+"--x\r\n\r\n", "\r\n-"),
+		kind("no delimiter", mixed, "text\r\n"),
+	}
+}
+
+// unlike is a boundary for each level, some as long as boundaries may be.
+func unlike(i int) string {
+	return strings.Repeat("b", 1+i%7) + string(rune('a'+i%26)) + strings.Repeat("c", i/26%60) + strings.Repeat("d", i/1560)
+}
+
+func same(int) string { return "x" }
+
+func prefixes(i int) string { return strings.Repeat("x", i+1) }
+
+// nested opens multiparts, each in the one before.
+func nested(count int, boundary func(int) string) string {
+	var b strings.Builder
+	for i := range count {
+		fmt.Fprintf(&b, "Content-Type: multipart/mixed; boundary=%s\r\n\r\n--%[1]s\r\n", boundary(i))
+	}
+	return b.String() + "\r\n"
+}
+
+// closed closes them.
+func closed(count int, boundary func(int) string) string {
+	var b strings.Builder
+	for i := count - 1; i >= 0; i-- {
+		fmt.Fprintf(&b, "\r\n--%s--\r\n", boundary(i))
+	}
+	return b.String()
+}
+
+// nearMisses are lines that differ from delimiters in their last octet.
+func nearMisses(boundary func(int) string) string {
+	var b strings.Builder
+	for i := range levels {
+		fmt.Fprintf(&b, "\r\n--%s!", boundary(i))
+	}
+	return b.String()
+}
