@@ -227,7 +227,7 @@ func newMailbox(l hostileLimits) *mailbox {
 
 // mailboxText is the text of a part, or its beginning.
 type mailboxText struct {
-	part   *schema.BodyPart
+	part   *extract.Part
 	octets []byte
 	whole  bool
 }
@@ -288,7 +288,7 @@ func (m *mailbox) readParts(r *extract.Reader) (texts []mailboxText, err error) 
 		left -= keep
 		octets := append(make([]byte, 0, keep), m.head[:keep]...)
 		if isText {
-			texts = append(texts, mailboxText{p.BodyPart, octets, whole && keep == int64(n)})
+			texts = append(texts, mailboxText{p, octets, whole && keep == int64(n)})
 		}
 	}
 }
@@ -305,8 +305,7 @@ func describeTexts(e *schema.Email, texts []mailboxText) {
 	}
 	for _, t := range texts {
 		if inBody[*t.part.PartID] {
-			value, problem := extract.Text(t.octets, t.part.Charset, t.whole)
-			e.BodyValues[*t.part.PartID] = schema.BodyValue{Value: value, IsEncodingProblem: problem, IsTruncated: !t.whole}
+			e.BodyValues[*t.part.PartID] = t.part.Text(t.octets, t.whole)
 		}
 	}
 	for _, list := range lists {
