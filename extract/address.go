@@ -18,21 +18,21 @@ const maxStrictAddresses = 4 << 10
 // addresses is the list of mailboxes in a field (RFC 8621 §4.1.2.3): names
 // decoded, groups dissolved. It is nil without the field, or with a problem
 // where nothing can be read.
-func (h *Header) addresses(p *problems, name string) []schema.EmailAddress {
-	value, ok := h.last(p, name)
+func (d *describer) addresses(name string) []schema.EmailAddress {
+	value, ok := d.value(name)
 	if !ok {
 		return nil
 	}
 	value = unfolded(value)
 	if !isValid(value) {
-		value = h.charsets.decodeUnknown([]byte(value))
+		value = d.charsets.decodeUnknown([]byte(value))
 	}
 	if list, ok := strictAddresses(value); ok {
 		return list
 	}
-	list, whole := lenientAddresses(h.charsets, strings.ReplaceAll(value, "\x00", ""))
+	list, whole := lenientAddresses(d.charsets, strings.ReplaceAll(value, "\x00", ""))
 	if !whole {
-		p.add(nil, CodeAddressSyntax, name+":"+value)
+		d.problems.add(nil, CodeAddressSyntax, name+":"+value)
 	} else if list == nil {
 		list = []schema.EmailAddress{}
 	}

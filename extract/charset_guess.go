@@ -51,7 +51,8 @@ func (c *charsets) decodeField(charset string, octets []byte) string {
 		return ""
 	}
 	if isUTF8(charset) {
-		if value := toValid(string(octets)); fits([]byte(value)) {
+		cut := len(octets) - len(wholeRunes(octets)) // one octet may be a letter of a charset of eight bits
+		if value := toValid(string(octets)); fits([]byte(value)) || cut > 1 && utf8.Valid(octets[:len(octets)-cut]) {
 			return value
 		}
 	}

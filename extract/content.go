@@ -1,6 +1,7 @@
 package extract
 
 import (
+	"strconv"
 	"strings"
 
 	"lsmtpd/schema"
@@ -19,6 +20,13 @@ const (
 type contentFields struct {
 	contentType, encoding, disposition, id, language, location *string
 	repeated                                                   string // the name of one that occurs again
+	tooLarge                                                   string // the name of one of which only the beginning is read
+}
+
+// cut takes the beginning of a value that is too large.
+func (c *contentFields) cut(value **string, name string) {
+	beginning := (**value)[:maxInterpreted]
+	*value, c.tooLarge = &beginning, name
 }
 
 // describe sets the properties of n from its header fields.
@@ -27,6 +35,9 @@ func (r *Reader) describe(n *node, fields []schema.Header) {
 	typed := r.describeType(n, c.contentType)
 	if c.repeated != "" {
 		r.problems.add(n.problemID(), CodeDuplicateField, c.repeated+" occurs again; the first counts")
+	}
+	if c.tooLarge != "" {
+		r.problems.add(n.problemID(), CodeFieldTooLarge, c.tooLarge+" is read as far as "+strconv.Itoa(maxInterpreted)+" octets")
 	}
 	if c.encoding != nil {
 		var known, exact bool
@@ -91,6 +102,9 @@ func findContentFields(fields []schema.Header) (c contentFields) {
 		}
 		if *to == nil {
 			*to = &fields[i].Value
+			if len(fields[i].Value) > maxInterpreted {
+				c.cut(to, name)
+			}
 		} else {
 			c.repeated = name
 		}

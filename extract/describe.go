@@ -1,62 +1,104 @@
 package extract
 
 import (
+	"strconv"
 	"strings"
 
 	"lsmtpd/schema"
 )
 
+// maxInterpreted is how many octets of a field value are interpreted. They may
+// cost a hundred times what it costs to read them.
+const maxInterpreted = 64 << 10
+
 // Describe sets the properties of e that come from header fields: headers,
 // messageId, inReplyTo, references, from, sender, to, cc, bcc, replyTo,
 // subject and sentAt. Of a field that occurs again the last counts, as RFC 8621
-// §4.1.3 has it. What cannot be read is nil, and a problem.
+// §4.1.3 has it. What cannot be read is nil, and a problem. Of a value longer
+// than 64 KiB only the beginning is read.
 func (h *Header) Describe(e *schema.Email) []schema.Problem {
-	var p problems
+	d := describer{charsets: h.charsets}
+	for i := range h.raw {
+		if at := describedField(h.raw[i].Name); at >= 0 {
+			d.repeated[at] = d.repeated[at] || d.values[at] != nil
+			d.values[at] = &h.raw[i].Value
+		}
+	}
 	e.Headers = h.Fields
-	ids := func(name string) []string { return h.messageIDs(&p, name) }
-	e.MessageID, e.InReplyTo, e.References = ids("Message-ID"), ids("In-Reply-To"), ids("References")
-	addresses := func(name string) []schema.EmailAddress { return h.addresses(&p, name) }
-	e.From, e.Sender, e.To = addresses("From"), addresses("Sender"), addresses("To")
-	e.CC, e.BCC, e.ReplyTo = addresses("Cc"), addresses("Bcc"), addresses("Reply-To")
+	e.MessageID, e.InReplyTo, e.References = d.messageIDs("Message-ID"), d.messageIDs("In-Reply-To"), d.messageIDs("References")
+	e.From, e.Sender, e.To = d.addresses("From"), d.addresses("Sender"), d.addresses("To")
+	e.CC, e.BCC, e.ReplyTo = d.addresses("Cc"), d.addresses("Bcc"), d.addresses("Reply-To")
 	e.Subject, e.SentAt = nil, nil
-	if value, ok := h.last(&p, "Subject"); ok {
-		subject := h.charsets.decodeText(value)
+	if value, ok := d.value("Subject"); ok {
+		subject := d.charsets.decodeText(value)
 		e.Subject = &subject
 	}
-	if value, ok := h.last(&p, "Date"); ok {
+	if value, ok := d.value("Date"); ok {
 		t, exact, ok := parseDate(value)
 		if ok {
 			e.SentAt = &t
 		}
 		if !exact {
-			p.add(nil, CodeDateSyntax, "Date:"+value)
+			d.problems.add(nil, CodeDateSyntax, "Date:"+value)
 		}
 	}
-	return p.all()
+	return d.problems.all()
 }
 
-// last is the value of the last field of this name.
-func (h *Header) last(p *problems, name string) (value string, ok bool) {
-	for i := range h.raw {
-		if len(h.raw[i].Name) == len(name) && strings.EqualFold(h.raw[i].Name, name) {
-			if ok {
-				p.add(nil, CodeDuplicateField, name+" occurs again; the last counts")
-			}
-			value, ok = h.raw[i].Value, true
+// describedFields are the fields that Describe reads.
+var describedFields = [...]string{"Message-ID", "In-Reply-To", "References", "From", "Sender", "To", "Cc", "Bcc", "Reply-To", "Subject", "Date"}
+
+// describedField is the index in describedFields of a name, or -1.
+func describedField(name string) int {
+	if len(name) > len("In-Reply-To") {
+		return -1
+	}
+	for i, known := range describedFields {
+		if len(name) == len(known) && name[0]|0x20 == known[0]|0x20 && strings.EqualFold(name, known) {
+			return i
 		}
 	}
-	return value, ok
+	return -1
+}
+
+// describer reads the fields of a header.
+type describer struct {
+	charsets *charsets
+	problems problems
+	values   [len(describedFields)]*string // the last of each
+	repeated [len(describedFields)]bool
+}
+
+// value is the value of the last field of this name, as much of it as is interpreted.
+func (d *describer) value(name string) (value string, ok bool) {
+	at := describedField(name)
+	if d.values[at] == nil {
+		return "", false
+	}
+	if d.repeated[at] {
+		d.problems.add(nil, CodeDuplicateField, name+" occurs again; the last counts")
+	}
+	return d.problems.interpreted(nil, name, *d.values[at]), true
+}
+
+// interpreted is as much of a field's value as is interpreted.
+func (p *problems) interpreted(partID *string, name, value string) string {
+	if len(value) <= maxInterpreted {
+		return value
+	}
+	p.add(partID, CodeFieldTooLarge, name+" is read as far as "+strconv.Itoa(maxInterpreted)+" octets")
+	return value[:maxInterpreted]
 }
 
 // messageIDs is the list of identifiers in a field, without angle brackets (RFC 8621 §4.1.2.5).
-func (h *Header) messageIDs(p *problems, name string) []string {
-	value, ok := h.last(p, name)
+func (d *describer) messageIDs(name string) []string {
+	value, ok := d.value(name)
 	if !ok {
 		return nil
 	}
 	list := parseMessageIDs(cleaned(unfolded(value)))
 	if list == nil {
-		p.add(nil, CodeMessageIDSyntax, name+":"+value)
+		d.problems.add(nil, CodeMessageIDSyntax, name+":"+value)
 	}
 	return list
 }

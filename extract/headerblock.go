@@ -117,6 +117,10 @@ func (r *Reader) advance(piece []byte, n int) {
 // begins with a name no field should have: it may be the first sentence of a
 // text without any header. Again says that headerPiece must look again.
 func (r *Reader) checkHeaderLine(line []byte) (again bool, err error) {
+	if strictName(line) > 0 || isBlank(line[0]) && r.block.fields { // nearly all
+		r.block.fields = true
+		return false, nil
+	}
 	odd := !isStrictField(bytes.TrimLeft(line, " \t"))
 	if isField(line) && (!odd || r.block.fields || r.block.skip) {
 		r.block.fields = true
@@ -267,15 +271,19 @@ func (f *fieldList) addFlaw(what, line string) {
 // it. Names and values are substrings of s wherever they can be.
 func parseFields(s string) fieldList {
 	f := fieldList{exact: strings.HasSuffix(s, "\r\n\r\n") || s == "\r\n", fields: []schema.Header{}}
-	count := strings.Count(s, "\n")
-	f.bare = count > strings.Count(s, "\r\n")
-	if count > 1 {
-		f.raw = make([]schema.Header, 0, count)
+	whole := s
+	if count := strings.Count(s, "\n"); count > 1 {
+		f.raw = make([]schema.Header, 0, min(count, 1000))
 	}
 	for first := true; len(s) > 0; first = false {
+		if n := f.addPlain(s); n > 0 {
+			s = s[n:]
+			continue
+		}
 		unfolded, joined := fieldLength(s)
 		line := s[:unfolded]
 		s = s[unfolded:]
+		f.bare = f.bare || hasBareLF(line)
 		if joined {
 			f.exact = false
 			f.addFlaw("a line that is not indented was taken to go on with the field before it", line)
@@ -289,8 +297,45 @@ func parseFields(s string) fieldList {
 		}
 		f.addLine(line, first)
 	}
-	f.clean()
+	if !isClean(whole) {
+		f.clean()
+	} else if f.raw != nil {
+		f.fields = f.raw
+	}
 	return f
+}
+
+// addPlain adds the field s begins with if it is as nearly all are: a name of
+// RFC 5322, a value on one line or properly folded, CRLF. It returns its length, 0 for another.
+func (f *fieldList) addPlain(s string) int {
+	colon := strictName(s)
+	if colon <= 0 {
+		return 0
+	}
+	for end := colon; ; {
+		i := strings.IndexByte(s[end:], '\n')
+		if end += i; i < 1 || s[end-1] != '\r' || s[end-2] == ';' {
+			return 0
+		}
+		end++
+		if end == len(s) || !isBlank(s[end]) {
+			f.raw = append(f.raw, schema.Header{Name: s[:colon], Value: s[colon+1 : end-2]})
+			return end
+		}
+	}
+}
+
+func hasBareLF(s string) bool {
+	for {
+		i := strings.IndexByte(s, '\n')
+		if i < 0 {
+			return false
+		}
+		if i == 0 || s[i-1] != '\r' {
+			return true
+		}
+		s = s[i+1:]
+	}
 }
 
 // addLine adds the field in line, with its folding and final line end.
@@ -380,10 +425,26 @@ func isField(line []byte) bool {
 	return name != "" && isFieldName(name)
 }
 
-// isStrictField reports a line that begins with a field name of RFC 5322.
+// isStrictField reports a line that begins with a field name of RFC 5322, blanks behind it allowed (§4.5).
 func isStrictField(line []byte) bool {
+	if strictName(line) > 0 {
+		return true
+	}
 	colon := bytes.IndexByte(line[:min(len(line), maxFieldName)], ':')
 	return colon > 0 && isStrictName(strings.TrimRight(string(line[:colon]), " \t"))
+}
+
+// strictName is the length of the field name of RFC 5322 §3.6.8 that a line
+// begins with, 0 where no colon follows one.
+func strictName[T string | []byte](line T) int {
+	for i := range min(len(line), maxFieldName) {
+		if c := line[i]; c == ':' {
+			return i
+		} else if c <= ' ' || c >= 0x7f {
+			return 0
+		}
+	}
+	return 0
 }
 
 // isFieldName allows anything in a name but control characters.

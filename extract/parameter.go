@@ -188,15 +188,13 @@ func isFileName(name string) bool {
 // unquoted reads a value without quotes: up to the semicolon, or to a known
 // parameter after a blank.
 func (p *parameters) unquoted(name, s string) (value, rest string) {
-	n := strings.IndexByte(s, ';')
-	if n < 0 {
-		n = len(s)
-	}
-	for i := 0; i < n; i++ {
-		if isBlank(s[i]) && beginsParameter(s[i+1:n]) {
+	n := 0
+	for n < len(s) && s[n] != ';' {
+		if isBlank(s[n]) && beginsParameter(s[n+1:]) {
 			p.repaired("missing semicolon after " + name)
-			n = i
+			break
 		}
+		n++
 	}
 	value = s[:n]
 	if !isFileName(name) {
