@@ -25,6 +25,45 @@ type level struct {
 	seen     bool // a delimiter has come
 }
 
+// boundaryFilter is a filter of the boundaries that are open: most lines that are
+// none of them are told by it at once. It may hold some that are open no more.
+type boundaryFilter struct {
+	bits  [64]uint64
+	stale int // boundaries that are open no more
+}
+
+// place is where text, not empty, has its bit.
+func (*boundaryFilter) place(text []byte) (word, bit int) {
+	n := len(text)
+	h := n*0x9e37 ^ int(text[0])*0x3d ^ int(text[n/2])*0x6b5 ^ int(text[n-1])*0x1f
+	return h >> 6 & 63, h & 63
+}
+
+func (f *boundaryFilter) add(text string) {
+	word, bit := f.place([]byte(text))
+	f.bits[word] |= 1 << bit
+}
+
+// has reports that text may be one of them.
+func (f *boundaryFilter) has(text []byte) bool {
+	if len(text) == 0 {
+		return false
+	}
+	word, bit := f.place(text)
+	return f.bits[word]>>bit&1 != 0
+}
+
+// remove forgets one of them, in time: the levels are those still open.
+func (f *boundaryFilter) remove(levels []level) {
+	if f.stale++; f.stale <= len(levels)+16 {
+		return
+	}
+	*f = boundaryFilter{}
+	for i := range levels {
+		f.add(levels[i].boundary)
+	}
+}
+
 // delimiter is a line that ends the part before it.
 type delimiter struct {
 	level      int  // index into Reader.levels, or -1 for none
@@ -44,6 +83,7 @@ func (r *Reader) push(l level) {
 		r.open = make(map[string]int)
 	}
 	r.open[l.boundary] = len(r.levels)
+	r.filter.add(l.boundary)
 	r.levels = append(r.levels, l)
 }
 
@@ -58,6 +98,7 @@ func (r *Reader) pop() {
 	}
 	r.levels[last] = level{}
 	r.levels = r.levels[:last]
+	r.filter.remove(r.levels)
 }
 
 // delimiterAt looks at the line that begins at buf[at], of which buf[:end] is
@@ -82,11 +123,11 @@ func (r *Reader) delimiterAt(at, end int, eof bool) (d delimiter, more bool) {
 		return none, true
 	}
 	r.work += int64(len(line))
-	text := bytes.TrimRight(line, " \t\r\n")[2:]
+	text := trimmedRight(line[len("--"):])
 	if d = r.lookUp(text); d.level < 0 {
 		// RFC 2046 §5.1.1: it is enough that the boundary begins the line. What may go on with a boundary makes another one of it.
-		if i := bytes.IndexFunc(text, isNoBoundary); i > 0 {
-			d = r.lookUp(text[:i])
+		if n := boundaryLength(text); n > 0 && n < len(text) {
+			d = r.lookUp(text[:n])
 			d.odd = d.level >= 0
 		}
 	}
@@ -94,24 +135,51 @@ func (r *Reader) delimiterAt(at, end int, eof bool) (d delimiter, more bool) {
 	return d, false
 }
 
-// isNoBoundary reports what no boundary has, RFC 2046 §5.1.1.
-func isNoBoundary(c rune) bool {
-	return c >= utf8.RuneSelf || c < ' ' || strings.ContainsRune("<>@[\\]^`{|}~\"#$%&*;!", c)
+// boundaryLength is how far text, without its dashes, goes on as boundaries do, as far as one could be found.
+func boundaryLength(text []byte) int {
+	n, most := 0, min(len(text), maxBoundary+len("--")+1)
+	for n < most && !isNoBoundary[text[n]] {
+		n++
+	}
+	return n
 }
+
+// isNoBoundary has the octets that no boundary has, RFC 2046 §5.1.1.
+var isNoBoundary = func() (none [256]bool) {
+	for c := range none {
+		none[c] = c >= utf8.RuneSelf || c < ' ' || strings.ContainsRune("<>@[\\]^`{|}~\"#$%&*;!", rune(c))
+	}
+	return none
+}()
 
 // lookUp finds the innermost multipart of which text, a line without its
 // dashes and trailing blanks, is the delimiter or the close delimiter.
 func (r *Reader) lookUp(text []byte) delimiter {
 	d := delimiter{level: -1}
-	if i, ok := r.open[string(text)]; ok {
-		d.level = i
+	if r.filter.has(text) {
+		if i, ok := r.open[string(text)]; ok {
+			d.level = i
+		}
 	}
-	if text, ok := bytes.CutSuffix(text, []byte("--")); ok {
-		if i, ok := r.open[string(text)]; ok && i > d.level {
+	if n := len(text) - len("--"); n > 0 && text[n] == '-' && text[n+1] == '-' && r.filter.has(text[:n]) {
+		if i, ok := r.open[string(text[:n])]; ok && i > d.level {
 			d.level, d.close = i, true
 		}
 	}
 	return d
+}
+
+// trimmedRight is s without blanks and line ends behind it.
+func trimmedRight(s []byte) []byte {
+	for len(s) > 0 {
+		switch s[len(s)-1] {
+		case ' ', '\t', '\r', '\n':
+			s = s[:len(s)-1]
+			continue
+		}
+		break
+	}
+	return s
 }
 
 // chunk returns the next octets of the current part as they came, a slice of
@@ -182,11 +250,13 @@ func (r *Reader) content() (c []byte, more bool) {
 func (r *Reader) nextDelimiter(from, end int, eof bool) (contentEnd int, d delimiter, more bool) {
 	b := r.buf[:end]
 	for at := from; ; {
-		i := bytes.Index(b[at:], lineDashes)
+		i := nextDashes(b, at)
 		if i < 0 {
 			break
 		}
-		i += at
+		if at = i + len(lineDashes); at < len(b) && b[at] == '\n' {
+			continue // no boundary is empty
+		}
 		d, more = r.delimiterAt(i+1, end, eof)
 		if more || d.level >= 0 {
 			r.work += int64(i - from)
@@ -195,13 +265,30 @@ func (r *Reader) nextDelimiter(from, end int, eof bool) (contentEnd int, d delim
 			}
 			return i, d, more
 		}
-		at = i + len(lineDashes)
 	}
 	r.work += int64(end - from)
 	if eof {
 		return end, delimiter{level: -1}, false
 	}
 	return end - lineEndSuffix(b[from:]), delimiter{level: -1}, true
+}
+
+// nextDashes is where in b, from at on, a line end before "--" is, or -1.
+func nextDashes(b []byte, at int) int {
+	// Where lines of dashes follow each other, looking at the next octets is cheaper than searching.
+	for near := min(at+16, len(b)-2); at < near; at++ {
+		if b[at] == '\n' && b[at+1] == '-' && b[at+2] == '-' {
+			return at
+		}
+	}
+	if at >= len(b) {
+		return -1
+	}
+	i := bytes.Index(b[at:], lineDashes)
+	if i < 0 {
+		return -1
+	}
+	return at + i
 }
 
 // lineEndSuffix is the length of what ends b and may be the beginning of CR LF "--".

@@ -60,6 +60,8 @@ type Reader struct {
 	lineStart bool           // buf[pos] begins a line that has not been looked at
 	prefix    []byte         // comes before the window in the current part
 
+	filter boundaryFilter // of what is in open
+
 	block    block // the header block being read
 	header   *Header
 	root     *node

@@ -19,9 +19,13 @@ type Message struct {
 	pieces func(octets int64) []piece
 }
 
-// Reader returns a message of this kind of about so many octets, or fewer where
-// the kind is a number of something. Of its kind the octets must be at least a million.
-func (m Message) Reader(octets int64) io.Reader { return &stream{pieces: m.pieces(octets)} }
+// Source makes a message of this kind of about so many octets, or fewer where
+// the kind is a number of something. What it returns begins the message anew
+// with each call, which costs nothing.
+func (m Message) Source(octets int64) func() io.Reader {
+	pieces := m.pieces(octets)
+	return func() io.Reader { return &stream{pieces: slices.Clone(pieces)} }
+}
 
 // Messages are all kinds.
 func Messages() []Message {

@@ -17,8 +17,9 @@ func TestMessages(t *testing.T) {
 		}
 		names[m.Name] = true
 		const octets = 1_000_000
-		got, err := io.ReadAll(m.Reader(octets))
-		again, errAgain := io.ReadAll(m.Reader(octets))
+		source := m.Source(octets)
+		got, err := io.ReadAll(source())
+		again, errAgain := io.ReadAll(source())
 		if err != nil || errAgain != nil || !bytes.Equal(got, again) {
 			t.Errorf("%s: %d octets, %v, then %d, %v", m.Name, len(got), err, len(again), errAgain)
 		}

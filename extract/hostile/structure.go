@@ -34,6 +34,8 @@ func structures() []Message {
 		counted("100,000 parts of odd headers", mixed, "--x\r\n: c\r\n d\r\nä: b\r\nA\r\nB: c\r\n\r\n", 100_000),
 		kind("near misses", mixed+"--x\r\n\r\n", "--x-\n--xx\n--\n-\n--x--x\n"),
 		kind("near misses in lines of dashes", mixed+"--x\r\n\r\n", "\n--"),
+		kind("near misses of one octet", mixed+"--x\r\n\r\n", "\n--y"),
+		kind("near misses in the middle", "Content-Type: multipart/mixed; boundary=xxxx\r\n\r\n--xxxx\r\n\r\n", "\n--xyxx"),
 		kind("near misses in long lines", mixed+"--x\r\n\r\n", "\n--"+strings.Repeat("x", 2100)),
 		kind("near misses by an octet after blanks", mixed+"--x\r\n\r\n", "\n--x"+strings.Repeat(" ", 2000)+"y"),
 		kind("near misses of a long boundary", "Content-Type: multipart/mixed; boundary="+strings.Repeat("x", 70)+"\r\n\r\n--"+strings.Repeat("x", 70)+"\r\n\r\n", "\r\n--"+strings.Repeat("x", 69)),
