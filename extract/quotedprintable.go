@@ -27,6 +27,10 @@ func (d *quotedDecoder) decode(dst, src []byte, final bool) (n, used int) {
 			n, used, d.blanks = n+k, used+k, d.blanks-k
 			continue
 		}
+		if k, o := d.quick(dst[n:], src[used:]); o > 0 {
+			n, used = n+k, used+o
+			continue
+		}
 		switch src[used] {
 		case '=':
 			k, c, literal := d.escape(src[used:], final)
@@ -52,6 +56,43 @@ func (d *quotedDecoder) decode(dst, src []byte, final bool) (n, used int) {
 			k := plainRun(src[used:], len(dst)-n)
 			n += copy(dst[n:], src[used:used+k])
 			used += k
+		}
+	}
+	return n, used
+}
+
+// quick decodes what src begins with as long as there are "=" or blanks in it
+// at short intervals, and the two octets behind tell what they mean. It returns as decode does.
+func (d *quotedDecoder) quick(dst, src []byte) (n, used int) {
+	for used+2 < len(src) && n < len(dst) {
+		c, next, third := src[used], src[used+1], src[used+2]
+		if c == '=' {
+			if hi, lo := hexValues[next], hexValues[third]; hi|lo < 16 {
+				dst[n] = hi<<4 | lo
+				n, used = n+1, used+3
+				continue
+			}
+		} else if !isBlank(c) {
+			if isPlain(next) && isPlain(third) {
+				break
+			}
+			dst[n] = c
+			n, used = n+1, used+1
+			continue
+		}
+		switch {
+		case next > ' ' || isBlank(next) && third > ' ' || next == '\r' && third != '\n':
+			d.invalid = d.invalid || c == '='
+			dst[n] = c
+			n, used = n+1, used+1
+		case next == '\n' && c == '=':
+			used += 2
+		case next == '\r' && c == '=':
+			used += 3
+		case next == '\n' || next == '\r':
+			used++ // the line end is no blank's to hide
+		default:
+			return n, used
 		}
 	}
 	return n, used
@@ -142,17 +183,22 @@ func lineEnd(s []byte, final bool) (atEnd bool, length int) {
 	return false, 0
 }
 
+func isPlain(c byte) bool { return c != '=' && !isBlank(c) }
+
 func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
 // hexValue is the value of a hexadecimal digit, or 0xff.
-func hexValue(c byte) byte {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0'
-	case 'A' <= c && c <= 'F':
-		return c - 'A' + 10
-	case 'a' <= c && c <= 'f':
-		return c - 'a' + 10
+func hexValue(c byte) byte { return hexValues[c] }
+
+var hexValues = func() (values [256]byte) {
+	for i := range values {
+		values[i] = 0xff
 	}
-	return 0xff
-}
+	for i, c := range []byte("0123456789ABCDEF") {
+		values[c] = byte(i)
+	}
+	for i, c := range []byte("abcdef") {
+		values[c] = byte(10 + i)
+	}
+	return values
+}()
