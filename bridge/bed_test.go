@@ -161,10 +161,13 @@ func (b *bed) objects() []string {
 }
 
 // published decodes what stands in the queue.
-func (b *bed) published() []*schema.Message {
+func (b *bed) published() []*schema.Message { return b.queue(address) }
+
+// queue decodes what stands in a queue.
+func (b *bed) queue(name string) []*schema.Message {
 	b.t.Helper()
 	var list []*schema.Message
-	for _, raw := range b.broker.Messages(address) {
+	for _, raw := range b.broker.Messages(name) {
 		body, err := raw.Data()
 		if err != nil {
 			b.t.Fatal(err)
@@ -234,6 +237,9 @@ type faultyStore struct {
 	slow   time.Duration // what a Put takes when its octets are there
 	hangs  bool          // a Put does not end before its context
 	stays  error         // every Delete fails with it
+
+	failsLate, panics string // how the key ends of a Put that fails when it has everything, and of one that panics
+	lies              bool   // a Put tells another size
 }
 
 func (s *faultyStore) fault() error {
@@ -263,7 +269,16 @@ func (s *faultyStore) Put(ctx context.Context, key string, r io.Reader) (objects
 		_, err := io.CopyN(io.Discard, r, 100_000)
 		return objectstore.Object{}, errors.Join(objectstore.ErrUnavailable, err)
 	}
+	if s.panics != "" && strings.HasSuffix(key, s.panics) {
+		panic("a defect of the store")
+	}
 	o, err := s.Store.Put(ctx, key, r)
+	if s.failsLate != "" && strings.HasSuffix(key, s.failsLate) {
+		return objectstore.Object{}, errors.Join(objectstore.ErrUnavailable, err, s.Delete(ctx, key))
+	}
+	if s.lies {
+		o.Size--
+	}
 	<-time.After(s.slow)
 	if s.hangs {
 		<-ctx.Done()

@@ -3,7 +3,8 @@
 //
 // A server of SMTP or LMTP drives it through Session: Mail, Rcpt, Deliver. While
 // Deliver reads the message, its body parts go to the envelope or to the object
-// store as they arrive; at the end of data the envelope is fitted to the link
+// store as they arrive, and with raw: store so does the message itself, octet for
+// octet; at the end of data the envelope is fitted to the link
 // and published. A nil error for a recipient is the promise of a 250: every
 // object is complete in the store and the broker settled the delivery as
 // accepted (RFC 5321 §6.1), or the message is in the spool, on disk. Every other

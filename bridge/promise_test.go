@@ -13,6 +13,7 @@ import (
 	"lsmtpd/bridge/devbroker"
 	"lsmtpd/bridge/publish"
 	"lsmtpd/objectstore"
+	"lsmtpd/schema"
 )
 
 const (
@@ -29,7 +30,12 @@ const (
 )
 
 // TestPromise shows each row of the promise's table: the reply, and what the store holds afterwards.
-func TestPromise(t *testing.T) {
+func TestPromise(t *testing.T) { testPromise(t, false) }
+
+// TestPromiseRaw shows the same where the raw message is stored, too.
+func TestPromiseRaw(t *testing.T) { testPromise(t, true) }
+
+func testPromise(t *testing.T, storeRaw bool) {
 	settleSoon := func(c *bridge.Config) { c.SettleTimeout = soon }
 	bounce := func(c *bridge.Config) { c.Bounce = true }
 	topic := func(c *publish.Config) { c.Capability = "topic" }
@@ -104,7 +110,7 @@ func TestPromise(t *testing.T) {
 			reply: "451 4.3.5", objects: stays, inDoubt: 1, outcome: "refused-for-good"},
 
 		{name: "store fails in the middle", before: func(b *bed) { b.store.failAt = 2 }, reply: "451 4.3.1", objects: removed, outcome: "store-failed"},
-		{name: "store down when a part needs it", before: func(b *bed) { b.store.setDown(objectstore.ErrUnavailable) }, reply: "451 4.3.1", objects: removed, outcome: "store-failed"},
+		{name: "store down when a part needs it", before: func(b *bed) { b.store.denied = objectstore.ErrUnavailable }, reply: "451 4.3.1", objects: removed, outcome: "store-failed"},
 		{name: "message too large", options: options{bridge: func(c *bridge.Config) { c.MaxMessageBytes = 300_000 }}, reply: "552 5.3.4", objects: removed, outcome: "too-large"},
 		{name: "envelope too large for the link", options: options{broker: devbroker.Config{MaxMessageSize: 3000}}, reply: "552 5.3.4", objects: removed, outcome: "too-large"},
 		{name: "broker away at MAIL", options: options{brokerURL: "amqp://127.0.0.1:1"}, reply: "451 4.3.2", objects: removed},
@@ -112,6 +118,15 @@ func TestPromise(t *testing.T) {
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
+			change := tc.options.bridge
+			tc.options.bridge = func(c *bridge.Config) {
+				if c.StoreRaw = storeRaw; change != nil {
+					change(c)
+				}
+			}
+			if storeRaw && tc.objects == stays {
+				tc.objects++
+			}
 			b := newBed(t, tc.options)
 			if tc.before != nil {
 				tc.before(b)
@@ -147,6 +162,9 @@ func TestPromise(t *testing.T) {
 						t.Errorf("blob %s is not what was sent: %d octets", id, len(got))
 					}
 				}
+				if storeRaw && !bytes.Equal(b.octets(m, schema.RawBlobID), body) {
+					t.Error("the raw object is not what was sent")
+				}
 			}
 		})
 	}
@@ -154,7 +172,11 @@ func TestPromise(t *testing.T) {
 
 // A client that is gone before the end of data leaves nothing, wherever the message is cut.
 func TestIncomplete(t *testing.T) {
-	b := newBed(t, options{})
+	t.Run("parts", func(t *testing.T) { testIncomplete(t, newBed(t, options{})) })
+	t.Run("raw", func(t *testing.T) { testIncomplete(t, newBed(t, options{bridge: raw})) })
+}
+
+func testIncomplete(t *testing.T, b *bed) {
 	whole := letter(large, large)
 	cuts := []int{0, 1, 50, 150, 300, 400, 10_000, len(whole) / 2, len(whole) - 7, len(whole) - 1, len(whole)}
 	for _, n := range cuts {
@@ -180,7 +202,7 @@ func TestIncomplete(t *testing.T) {
 
 // A reader that refuses the message itself says with which reply.
 func TestRefusedByTheReader(t *testing.T) {
-	b := newBed(t, options{})
+	b := newBed(t, options{bridge: raw})
 	refusal := &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 6, 0}, Message: "not as it should be"}
 	if got := b.deliver(io.MultiReader(bytes.NewReader(letter(large, large)), &failing{refusal})); got != "550 5.6.0" {
 		t.Errorf("reply %q, want 550 5.6.0", got)
@@ -195,7 +217,11 @@ func TestRefusedByTheReader(t *testing.T) {
 
 // A panic goes on to the caller, and leaves nothing behind.
 func TestPanic(t *testing.T) {
-	b := newBed(t, options{})
+	t.Run("parts", func(t *testing.T) { testPanic(t, newBed(t, options{})) })
+	t.Run("raw", func(t *testing.T) { testPanic(t, newBed(t, options{bridge: raw})) })
+}
+
+func testPanic(t *testing.T, b *bed) {
 	body := letter(large, large)
 	func() {
 		defer func() {

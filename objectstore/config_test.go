@@ -113,6 +113,9 @@ func TestPartLimitTogether(t *testing.T) {
 	if got := s.MaxObjectBytes(); got != 80000<<20 {
 		t.Errorf("largest object: %d octets; want 80000 MiB", got)
 	}
+	if got := MaxTogetherBytes(8 << 20); got != s.MaxObjectBytes() {
+		t.Errorf("MaxTogetherBytes: %d octets; want the same", got)
+	}
 	if got := TogetherBytes(8<<20 + 1); got != 16<<20+2*SlabBytes {
 		t.Errorf("memory for parts of 8 MiB and an octet: %d octets", got)
 	}

@@ -48,6 +48,9 @@ func (s *S3) MaxObjectBytes() int64 {
 	return min(total, maxObjectBytes)
 }
 
+// MaxTogetherBytes is S3.MaxObjectBytes of uploads that are fed together, with parts of that size.
+func MaxTogetherBytes(partBytes int64) int64 { return min(maxParts*partBytes, maxObjectBytes) }
+
 // upload is one multipart upload under way.
 type upload struct {
 	store    *S3

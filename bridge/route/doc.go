@@ -37,6 +37,8 @@
 // their domain, whatever the number of routes. Regular expressions and patterns of
 // domains are tried one by one, up to the first route that is known to match.
 //
-// Opening links, and what a route's offload threshold does to a message, are left
-// to those who ask.
+// Opening links, and what a route's offload threshold and its wish for the raw
+// message do to a message, are left to those who ask: where routes of one message
+// differ, the smallest threshold counts, and the raw message is stored if any
+// route wants it.
 package route

@@ -31,7 +31,7 @@ func TestVersion1(t *testing.T) {
 			}
 		case Raw:
 			octets, err := io.ReadAll(e.Payload())
-			if err != nil || e.Verify() != nil || string(octets) != "From: a@example.org\r\n\r\ntext\r\n" || e.Envelope.Helo != "client.example" || e.OffloadThreshold != 65536 {
+			if err != nil || e.Verify() != nil || string(octets) != "From: a@example.org\r\n\r\ntext\r\n" || e.Envelope.Helo != "client.example" || e.OffloadThreshold != 65536 || e.StoreRaw {
 				t.Errorf("%q, %+v, %v", octets, e.Record, err)
 			}
 		}

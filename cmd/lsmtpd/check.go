@@ -45,6 +45,7 @@ parts (exit code 1 when a step fails).`,
 			}
 			fmt.Fprintln(c.out, "the configuration is valid")
 			s.printRoutes(c.out)
+			s.printRaw(c.out)
 			if !s.spools() {
 				fmt.Fprintln(c.out, "note: there is no spool: mail that the broker cannot take gets 4xx, and a crash may leave objects behind; spool.dir sets one")
 			}

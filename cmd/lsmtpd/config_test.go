@@ -87,6 +87,7 @@ func TestBadValue(t *testing.T) {
 		{"bool", "", nil, []string{"--smtp.tls.required=yes"}, []string{`--smtp.tls.required: "yes" is not a truth value; want true or false`}},
 		{"enum", "", nil, []string{"--broker.on_reject=drop"}, []string{`--broker.on_reject: "drop" is unknown; want one of defer, bounce`}},
 		{"empty enum", "", []string{"LSMTPD_MESSAGE_DIGEST="}, nil, []string{`LSMTPD_MESSAGE_DIGEST: message.digest: "" is unknown; want one of sha256, none`}},
+		{"message.raw", "message: {raw: yes}\n", nil, nil, []string{`lsmtpd.yaml:1: message.raw: "yes" is unknown; want one of off, store`}},
 		{"host name", "", nil, []string{"--smtp.hostname=mx example"}, []string{`--smtp.hostname: "mx example" is not a host name; want one like mx.example.org`}},
 		{"empty host name", "", nil, []string{"--smtp.hostname="}, []string{`--smtp.hostname: "" is not a host name`}},
 		{"server name", "", nil, []string{"--broker.tls.server_name=a/b"}, []string{`--broker.tls.server_name: "a/b" is not a host name`}},
@@ -138,6 +139,9 @@ func TestBadCombination(t *testing.T) {
 		{"users without hashes", "", nil, []string{"--smtp.auth.allow_insecure", "--smtp.auth.users_file", write(t, "users", "scanner:"+secretText+"\n")}, []string{"smtp.auth.users_file: ", "line 1: ", "make it with htpasswd -B"}},
 		{"reply before the outcome", "", nil, []string{"--smtp.reply_timeout=30s"}, []string{"smtp.reply_timeout: 30s is less than broker.settle_timeout, 1m0s; raise the one or lower the other"}},
 		{"part larger than memory", "", nil, []string{"--store.part_bytes=100MiB"}, []string{"store.part_bytes: 104857600 octets do not fit into store.memory, 67108864 octets; lower the one or raise the other"}},
+		{"memory for a raw message alone", "", nil, []string{"--message.raw=store", "--store.part_bytes=33MiB"}, []string{"store.memory: 67108864 octets cannot hold two parts of store.part_bytes, 34603008 octets each", "want at least 69206016, or smaller parts"}},
+		{"memory for a raw message alone, in slabs", "", nil, []string{"--message.raw=store", "--store.part_bytes=5242881", "--store.memory=10485762"}, []string{"store.memory: 10485762 octets", "want at least 11010048, or smaller parts"}},
+		{"raw messages larger than an object", "", nil, []string{"--message.raw=store", "--smtp.max_message_bytes=1TiB", "--store.url=s3://bucket?region=eu-west-1"}, []string{"smtp.max_message_bytes: 1099511627776 octets do not fit into an object", "want at most 83886080000, or larger parts"}},
 		{"memory for no message", "", nil, []string{"--message.memory=1MiB"}, []string{"message.memory: 1048576 octets are too few", "want at least ", "or lower limits"}},
 		{"access key alone", "", nil, []string{"--store.access_key=a"}, []string{"store.access_key and store.secret_key: one is set without the other; set both, or none"}},
 		{"password without user", "", []string{"LSMTPD_BROKER_URL=amqp://127.0.0.1:1", "LSMTPD_BROKER_PASSWORD=" + secretText}, nil, []string{"broker.password: is set without broker.username; set both or none"}},
@@ -331,6 +335,9 @@ func TestValidConfiguration(t *testing.T) {
 		{"file by flag before the one by environment", "# nothing\n", []string{"LSMTPD_CONFIG=/nonexistent/lsmtpd.yaml"}, nil, nil},
 		{"settle_timeout shorter than the default of spool.after", "", []string{"LSMTPD_BROKER_SETTLE_TIMEOUT=2s"}, nil, nil},
 		{"a spool to be made beside a version that is not its own", "", nil, []string{"--spool.dir=" + filepath.Join(filepath.Dir(write(t, "version", "9\n")), "new", "spool")}, nil},
+		{"raw messages off, as YAML has it", "message: {raw: off}\n", nil, nil, []string{"raw messages: not stored\n"}},
+		{"raw messages", "message: {raw: store}\n", nil, nil, []string{"raw messages: stored\n"}},
+		{"raw messages, as large as a file may be", "", nil, []string{"--message.raw=store", "--smtp.max_message_bytes=5TiB"}, nil},
 		{"several brokers", "broker: {url: ['amqp://127.0.0.1:1', 'amqps://127.0.0.1']}\n", nil, nil, nil},
 	}
 	for _, tt := range tests {

@@ -36,7 +36,8 @@ func newFetch(c *console) *cobra.Command {
 		Short: "Write the attachments of published messages to files, digests verified",
 		Long: `Write the attachments of published messages to files and verify their digests.
 The messages are JSON as lsmtpd tail --json prints it, from files or from standard
-input. The raw message is written too (.eml) where the message has kept it.
+input. Where the raw message is kept (message.raw: store), it is written too, as
+TRANSACTION.eml, and verified to be what was received.
 No file is overwritten: a second invoice.pdf becomes "invoice (2).pdf".`,
 		Example: `  lsmtpd tail --config lsmtpd.yaml --json -n 1 | lsmtpd fetch --config lsmtpd.yaml --out inbox`,
 		Args:    cobra.ArbitraryArgs,
@@ -108,7 +109,9 @@ func (f *fetcher) fetch(ctx context.Context, m *schema.Message) error {
 		}
 	}
 	if m.Email.BlobID != nil {
-		return f.fetchBlob(ctx, m, *m.Email.BlobID, m.TransactionID+".eml")
+		if err := f.fetchRaw(ctx, m, *m.Email.BlobID); err != nil {
+			return fmt.Errorf("raw message: %w", err)
+		}
 	}
 	return nil
 }
@@ -135,12 +138,39 @@ func (f *fetcher) wanted(m *schema.Message) []schema.BodyProperties {
 	return list
 }
 
+// fetchRaw rebuilds the mail as it was received. Its size and digest are those of the mail, whatever its blob says.
+func (f *fetcher) fetchRaw(ctx context.Context, m *schema.Message, id string) error {
+	blob, ok := m.Blobs[id]
+	if !ok {
+		return noBlob(id)
+	}
+	const contradiction = "the message contradicts itself: "
+	if blob.Size != m.Email.Size {
+		return fmt.Errorf(contradiction+"email.size is %d, the size of blob %q is %d", m.Email.Size, id, blob.Size)
+	}
+	sum := m.Email.SHA256
+	if sum != nil && blob.SHA256 != nil && *sum != *blob.SHA256 {
+		return fmt.Errorf(contradiction+"email.sha256 is %s, the sha256 of blob %q is %s", *sum, id, *blob.SHA256)
+	}
+	if sum != nil {
+		blob.SHA256 = sum
+	}
+	return f.write(ctx, m, blob, m.TransactionID+".eml")
+}
+
+func noBlob(id string) error { return fmt.Errorf("the message has no blob %q", id) }
+
 // fetchBlob writes a blob to a new file under a name like the given one.
 func (f *fetcher) fetchBlob(ctx context.Context, m *schema.Message, id, name string) error {
 	blob, ok := m.Blobs[id]
 	if !ok {
-		return fmt.Errorf("the message has no blob %q", id)
+		return noBlob(id)
 	}
+	return f.write(ctx, m, blob, name)
+}
+
+// write copies the octets of a blob to a new file, and verifies them.
+func (f *fetcher) write(ctx context.Context, m *schema.Message, blob schema.Blob, name string) error {
 	r, err := f.open(ctx, m, blob)
 	if err != nil {
 		return err

@@ -142,6 +142,23 @@ func TestReloadPrecedence(t *testing.T) {
 	contains(t, "error", err.Error(), configEnv+": cannot read the file: ")
 }
 
+// Routes cannot ask for raw messages for which the memory in force is too little.
+func TestReloadRaw(t *testing.T) {
+	const rawRoute, little = "routes: [{match: in@example.com, address: a, raw: store}]\n", "store: {memory: 15MiB}\n"
+	l := serving(t, oneRoute+little, nil)
+	rewrite(t, l, rawRoute+"store: {memory: 64MiB}\n")
+	if _, _, err := l.reload(nil); err == nil {
+		t.Error("too little memory: no error")
+	} else {
+		contains(t, "error", err.Error(), "store.memory: 15728640 octets cannot hold two parts of store.part_bytes")
+	}
+	l = serving(t, oneRoute, nil)
+	rewrite(t, l, rawRoute+little)
+	if s, restart, err := l.reload(nil); err != nil || !s.storesRaw() || !slices.Equal(restart, []string{"store.memory"}) {
+		t.Errorf("enough memory in force: %v, keys that need a restart %q", err, restart)
+	}
+}
+
 // Every secret that changed is noticed, and none is named by its value.
 func TestReloadSecrets(t *testing.T) {
 	environ := func(word string) []string {

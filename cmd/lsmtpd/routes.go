@@ -163,12 +163,32 @@ func (s *settings) storesRaw() bool {
 	return some
 }
 
-// validateRaw reports memory in which a raw message and one of its parts cannot be stored side by side.
+// validateRaw reports settings of the store with which a raw message cannot be stored beside its parts.
 func (s *settings) validateRaw() error {
-	if least := objectstore.TogetherBytes(s.store.partBytes); s.storesRaw() && s.store.memory < least {
-		return fmt.Errorf("store.memory: %d octets cannot hold two parts of store.part_bytes (%d), which message.raw: store, or raw: store in a route, needs; want at least %d, or a smaller store.part_bytes", s.store.memory, s.store.partBytes, least)
+	if !s.storesRaw() {
+		return nil
+	}
+	const needs = "which message.raw: store, or raw: store in a route, needs"
+	if least := objectstore.TogetherBytes(s.store.partBytes); s.store.memory < least {
+		return fmt.Errorf("store.memory: %d octets cannot hold two parts of store.part_bytes, %d octets each, "+needs+"; want at least %d, or smaller parts", s.store.memory, s.store.partBytes, least)
+	}
+	if most := objectstore.MaxTogetherBytes(s.store.partBytes); strings.HasPrefix(s.store.url, "s3:") && s.smtp.maxMessageBytes > most {
+		return fmt.Errorf("smtp.max_message_bytes: %d octets do not fit into an object with parts of store.part_bytes, %d octets each, "+needs+"; want at most %d, or larger parts", s.smtp.maxMessageBytes, s.store.partBytes, most)
 	}
 	return nil
+}
+
+// printRaw shows whether raw messages are stored.
+func (s *settings) printRaw(w io.Writer) {
+	all, some := s.routeTable().StoresRaw(s.message.raw == rawStore)
+	switch {
+	case all:
+		fmt.Fprintln(w, "raw messages: stored")
+	case some:
+		fmt.Fprintf(w, "raw messages: stored as the routes say, and without a route that says it message.raw: %s\n", s.message.raw)
+	default:
+		fmt.Fprintln(w, "raw messages: not stored")
+	}
 }
 
 // printRoutes shows the routes and what becomes of other mail.

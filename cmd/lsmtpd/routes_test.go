@@ -21,9 +21,11 @@ routes:
     offload_threshold: 16KiB
   - match: "*@example.org"
     address: "mail.{rcpt.domain}"
+    raw: store
   - match: a@example.net, "b,c"@example.net
     address: rest
     offload_threshold: 0
+    raw: off
 `
 
 func TestRoutes(t *testing.T) {
@@ -38,10 +40,10 @@ func TestRoutes(t *testing.T) {
 	}
 	table := s.routeTable()
 	invoice := route.Target{Destination: route.Destination{Address: "invoices", Subject: "invoice", GroupID: "example.com"}, OffloadThreshold: 16 * kib}
-	rest := route.Target{Destination: route.Destination{Address: "rest"}}
+	rest := route.Target{Destination: route.Destination{Address: "rest"}, Raw: route.NoRaw}
 	for rcpt, want := range map[string]route.Target{
 		"Invoices@example.com": invoice, "billing+x@example.com": invoice, "inv-17@example.com": invoice, "postmaster": {Destination: route.Destination{Address: "invoices", Subject: "invoice", GroupID: "mx.example.com"}, OffloadThreshold: 16 * kib},
-		"x@example.org": {Destination: route.Destination{Address: "mail.example.org"}, OffloadThreshold: route.DefaultThreshold},
+		"x@example.org": {Destination: route.Destination{Address: "mail.example.org"}, OffloadThreshold: route.DefaultThreshold, Raw: route.StoreRaw},
 		"a@example.net": rest, `"b,c"@example.net`: rest, "d@example.net": {},
 	} {
 		if got, ok := table.Lookup(rcpt); got != want || ok != (want.Address != "") {
@@ -78,7 +80,7 @@ func TestBadRoutes(t *testing.T) {
 		{"no match", head + ok + "  - address: mail\n", nil, nil, []string{"lsmtpd.yaml:3: routes: route 2: match: missing; set it, as in in@example.com"}},
 		{"empty match", head + "  - {match: [], address: mail}\n", nil, nil, []string{"lsmtpd.yaml:2: routes: route 1: match: missing"}},
 		{"no address", head + "  - match: in@example.com\n    address:\n", nil, nil, []string{"lsmtpd.yaml:2: routes: route 1: address: missing; set it, as in mail"}},
-		{"unknown key", head + "  - match: in@example.com\n    addr: mail\n    address: mail\n", nil, nil, []string{"lsmtpd.yaml:3: routes: route 1: addr: unknown key; want one of match, address, subject, group_id, offload_threshold"}},
+		{"unknown key", head + "  - match: in@example.com\n    addr: mail\n    address: mail\n", nil, nil, []string{"lsmtpd.yaml:3: routes: route 1: addr: unknown key; want one of match, address, subject, group_id, offload_threshold, raw"}},
 		{"key twice", head + "  - match: in@example.com\n    address: mail\n    match: out@example.com\n", nil, nil, []string{"lsmtpd.yaml:4: routes: route 1: match: given twice; remove one of them"}},
 		{"pattern", head + "  - match: [in@example.com, in@]\n    address: mail\n", nil, nil, []string{`lsmtpd.yaml:2: routes: route 1: match: "in@" has "" where a label of a domain should be; want an address (in@example.com), a domain (example.com)`}},
 		{"expression", head + "  - match: /(in@example/\n    address: mail\n", nil, nil, []string{`lsmtpd.yaml:2: routes: route 1: match: "/(in@example/" is not a regular expression: missing closing )`}},
@@ -94,6 +96,8 @@ func TestBadRoutes(t *testing.T) {
 		{"long address", head + "  - {match: in@example.com, address: " + strings.Repeat("a", 256) + "}\n", nil, nil, []string{"routes: route 1: address: ", "has at least 256 octets; want 255 at most"}},
 		{"threshold", head + "  - {match: in@example.com, address: mail, offload_threshold: lots}\n", nil, nil, []string{`routes: route 1: offload_threshold: "lots" is not a size; want octets`}},
 		{"threshold, range", head + "  - {match: in@example.com, address: mail, offload_threshold: 17MiB}\n", nil, nil, []string{"routes: route 1: offload_threshold: 17MiB is out of range; want 0 B to 16 MiB"}},
+		{"raw", head + "  - {match: in@example.com, address: mail, raw: keep}\n", nil, nil, []string{`routes: route 1: raw: "keep" is unknown; want one of off, store`}},
+		{"memory for a raw message alone", head + "  - {match: in@example.com, address: mail, raw: store}\nstore: {memory: 15MiB}\n", nil, nil, []string{"store.memory: 15728640 octets cannot hold two parts of store.part_bytes, 8388608 octets each, which message.raw: store, or raw: store in a route, needs; want at least 16777216, or smaller parts"}},
 		{"unreachable", head + ok + "  - match: ['*@example.net']\n    address: a\n  - match: [IN@example.com, out@example.net]\n    address: b\n", nil, nil, []string{"lsmtpd.yaml:5: routes: route 3: can never be reached, as all that it matches goes to route 1 and route 2; put it before, or remove it"}},
 		{"unreachable behind everything", head + "  - {match: '*', address: a}\n" + ok, nil, nil, []string{"lsmtpd.yaml:3: routes: route 2: can never be reached, as all that it matches goes to route 1;"}},
 		{"several at once", head + "  - {match: in@, address: mail}\n  - {match: in@example.com, addr: mail}\n", nil, nil, []string{"lsmtpd.yaml:2: routes: route 1: match: ", "lsmtpd.yaml:3: routes: route 2: addr: ", "lsmtpd.yaml:3: routes: route 2: address: missing"}},
@@ -142,8 +146,9 @@ func TestRoutesShown(t *testing.T) {
 	}
 	contains(t, "output", out,
 		"route 1: match invoices@example.com,billing+*@example.com,/^inv-[0-9]{1,3}@example\\.com$/; address invoices; subject invoice; group_id {rcpt.domain}; offload_threshold 16 KiB\n",
-		"route 2: match *@example.org; address mail.{rcpt.domain}\n",
-		"route 3: match a@example.net,\"b,c\"@example.net; address rest; offload_threshold 0 B\n",
+		"route 2: match *@example.org; address mail.{rcpt.domain}; raw store\n",
+		"route 3: match a@example.net,\"b,c\"@example.net; address rest; offload_threshold 0 B; raw off\n",
+		"raw messages: stored as the routes say, and without a route that says it message.raw: off\n",
 		"other recipients: refused with 550 5.1.1; <postmaster>: address mail\n")
 	if _, out, _ := runs(t, environment(t), "check"); strings.Contains(out, "recipients") {
 		t.Errorf("without routes there is nothing to show of them:\n%s", out)

@@ -33,6 +33,9 @@ func show(w io.Writer, m *schema.Message) error {
 		row("text", "%s", m.Email.Preview)
 	}
 	showParts(m, m.Email.BodyStructure, row)
+	if raw, kept := m.Blobs[schema.RawBlobID]; kept && raw.Stored != nil {
+		row("raw", "%s", raw.Stored.URL)
+	}
 	for _, p := range m.Problems {
 		where := "message"
 		if p.PartID != nil {

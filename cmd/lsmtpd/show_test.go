@@ -18,7 +18,7 @@ func TestShowIsHarmless(t *testing.T) {
 			MailFrom: schema.Address{Email: hostile}, RcptTo: []schema.Address{{Email: hostile}, {Email: "2"}, {Email: "3"}, {Email: "4"}, {Email: "5"}}},
 		Email: schema.Email{Subject: &text, Preview: hostile, From: []schema.EmailAddress{{Name: &text, Email: hostile}, {Email: hostile}},
 			BodyStructure: &schema.BodyPart{BodyProperties: schema.BodyProperties{PartID: &part, BlobID: &blob, Type: hostile, Name: &text}}},
-		Blobs:    map[string]schema.Blob{blob: {Size: 1, SHA256: &text, Stored: &schema.Stored{URL: hostile}}},
+		Blobs:    map[string]schema.Blob{blob: {Size: 1, SHA256: &text, Stored: &schema.Stored{URL: hostile}}, schema.RawBlobID: {Stored: &schema.Stored{URL: hostile}}},
 		Problems: []schema.Problem{{PartID: &text, Code: hostile, Detail: hostile}, {Code: hostile}},
 	}
 	var b strings.Builder
@@ -28,7 +28,7 @@ func TestShowIsHarmless(t *testing.T) {
 	if at := strings.IndexFunc(b.String(), func(r rune) bool { return r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)) }); at >= 0 {
 		t.Errorf("a control character at %d of %q", at, b.String())
 	}
-	if got, want := strings.Count(b.String(), "\n"), 11; got != want {
+	if got, want := strings.Count(b.String(), "\n"), 12; got != want {
 		t.Errorf("%d lines, want %d:\n%s", got, want, b.String())
 	}
 	contains(t, "shown", b.String(), "<2>, <3>, 2 more")
