@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -240,6 +241,8 @@ type faultyStore struct {
 
 	failsLate, panics string // how the key ends of a Put that fails when it has everything, and of one that panics
 	lies              bool   // a Put tells another size
+
+	running atomic.Int32 // calls of Put
 }
 
 func (s *faultyStore) fault() error {
@@ -255,6 +258,8 @@ func (s *faultyStore) setDown(err error) {
 }
 
 func (s *faultyStore) Put(ctx context.Context, key string, r io.Reader) (objectstore.Object, error) {
+	s.running.Add(1)
+	defer s.running.Add(-1)
 	s.mu.Lock()
 	s.puts++
 	fails, denied := s.puts == s.failAt, s.denied
@@ -347,6 +352,14 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain: %s", what)
 		}
+	}
+}
+
+// wantNoUpload makes sure that no Put has outlived the transaction that called it.
+func (b *bed) wantNoUpload() {
+	b.t.Helper()
+	if n := b.store.running.Load(); n != 0 {
+		b.t.Errorf("%d uploads still run", n)
 	}
 }
 

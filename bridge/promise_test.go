@@ -183,6 +183,7 @@ func testIncomplete(t *testing.T, b *bed) {
 		if got := b.deliver(brokenOff(whole[:n])); got == "250" {
 			t.Errorf("cut at %d of %d octets: 250", n, len(whole))
 		}
+		b.wantNoUpload()
 		if got := b.objects(); len(got) != 0 {
 			t.Errorf("cut at %d of %d octets: the store holds %v", n, len(whole), got)
 		}
@@ -231,6 +232,7 @@ func testPanic(t *testing.T, b *bed) {
 		}()
 		b.deliver(io.MultiReader(bytes.NewReader(body[:len(body)-large/2]), &hook{func() { panic("a defect") }}))
 	}()
+	b.wantNoUpload()
 	if got := b.objects(); len(got) != 0 {
 		t.Errorf("the store holds %v", got)
 	}

@@ -81,6 +81,7 @@ func TestRawFails(t *testing.T) {
 			if got := b.deliver(r); got != c.reply {
 				t.Errorf("reply %q, want %q", got, c.reply)
 			}
+			b.wantNoUpload()
 			if r.n > c.most {
 				t.Errorf("%d octets were read, want at most %d", r.n, c.most)
 			}
