@@ -28,16 +28,17 @@ func networkRounds() (list []namedRound) {
 		}
 		list = append(list, namedRound{fmt.Sprintf("network %d", n+1), func(t *testing.T) {
 			behind, toBroker := broker(t).Proxied(t)
-			network(t, behind, toBroker, mode, parts)
+			network(t, behind, toBroker, mode, parts, n == 0)
 		}})
 	}
 	return list
 }
 
-func network(t *testing.T, broker *testbed.AMQPBroker, toBroker *testbed.Proxy, mode string, parts int) {
+func network(t *testing.T, broker *testbed.AMQPBroker, toBroker *testbed.Proxy, mode string, parts int, raw bool) {
 	s := newBucket(t)
 	toStore := s.proxied(t)
 	r := newRound(t, broker, s)
+	r.raw = raw
 	i := r.instance(mode, nil)
 	proxies := map[string]*testbed.Proxy{"client": testbed.NewProxy(t, i.smtp), "broker": toBroker, "store": toStore}
 	i.start(t, nil)

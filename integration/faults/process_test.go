@@ -30,13 +30,15 @@ func processRounds() (list []namedRound) {
 // modes are those of a spool.
 var modes = []string{"fallback", "always"}
 
-// randomKills kills lsmtpd under load at random times, and starts it again at once, in either mode of the spool.
+// randomKills kills lsmtpd under load at random times, and starts it again at once, in either mode of the spool. Raw
+// messages are stored, so that every mail has something in the store.
 func randomKills(t *testing.T, times int, rabbitMQ bool) {
 	broker := testbed.Artemis(t)
 	if rabbitMQ {
 		broker = testbed.RabbitMQ(t)
 	}
 	r := newRound(t, broker, newBucket(t))
+	r.raw = true
 	i := r.instance("fallback", nil)
 	i.start(t, nil)
 	l := r.startLoad(ordinary(i))

@@ -24,6 +24,7 @@ type round struct {
 	broker  *testbed.AMQPBroker
 	queues  []string // by destination
 	store   store
+	raw     bool // message.raw is store
 	all     []*instance
 	drained [][]testbed.Received // by destination
 	wrong   func(format string, args ...any)
@@ -79,6 +80,9 @@ func (r *round) instance(mode string, s settings) *instance {
 		all = all.With(settings{
 			"spool.dir": filepath.Join(r.t.TempDir(), "spool"), "spool.mode": mode, "spool.after": "2s", "spool.min_free_bytes": "0",
 		})
+	}
+	if r.raw {
+		all["message.raw"] = "store"
 	}
 	i := newInstance(r.t, r.addresses(), all.With(s))
 	r.all = append(r.all, i)

@@ -86,6 +86,7 @@ func TestComparison(t *testing.T) {
 		"an upload":          {func(f *forged) { f.put("2026/11/29/t7/2.part", nil) }, "unfinished upload"},
 		"a changed mail":     {func(f *forged) { f.ledger.mails[0].sha256 = "other" }, "has the SHA-256"},
 		"a lost attachment":  {func(f *forged) { f.ledger.mails[1].attachment = "other" }, "no stored blob"},
+		"a lost raw message": {func(f *forged) { f.raw = true }, "has the raw message"},
 		"a wrong queue":      {func(f *forged) { f.drained[0], f.drained[1] = f.drained[1], f.drained[0] }, "and was sent to"},
 		"a copy too many": {func(f *forged) {
 			f.publish(0, f.message(f.ledger.mails[0], "d7"))

@@ -132,6 +132,9 @@ func (r *round) compareMessage(p published, m *mail) {
 	if rcpts := p.Envelope.RcptTo; len(rcpts) != 1 || rcpts[0].Email != recipient(p.destination) {
 		r.wrong("message %s of mail %d is for %+v, want %s alone", p.ID, m.number, rcpts, recipient(p.destination))
 	}
+	if raw := p.Blobs[schema.RawBlobID]; (raw.Stored != nil && raw.SHA256 != nil && *raw.SHA256 == m.sha256) != r.raw {
+		r.wrong("message %s of mail %d has the raw message %+v; want one with the digest of the mail: %v", p.ID, m.number, raw, r.raw)
+	}
 	if m.content == noAttachment {
 		return
 	}
