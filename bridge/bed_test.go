@@ -242,7 +242,8 @@ type faultyStore struct {
 	failsLate, panics string // how the key ends of a Put that fails when it has everything, and of one that panics
 	lies              bool   // a Put tells another size
 
-	running atomic.Int32 // calls of Put
+	running  atomic.Int32 // calls of Put
+	complete []string     // keys of objects that were complete once
 }
 
 func (s *faultyStore) fault() error {
@@ -278,6 +279,11 @@ func (s *faultyStore) Put(ctx context.Context, key string, r io.Reader) (objects
 		panic("a defect of the store")
 	}
 	o, err := s.Store.Put(ctx, key, r)
+	if err == nil {
+		s.mu.Lock()
+		s.complete = append(s.complete, key)
+		s.mu.Unlock()
+	}
 	if s.failsLate != "" && strings.HasSuffix(key, s.failsLate) {
 		return objectstore.Object{}, errors.Join(objectstore.ErrUnavailable, err, s.Delete(ctx, key))
 	}

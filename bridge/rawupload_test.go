@@ -2,10 +2,14 @@ package bridge_test
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/emersion/go-smtp"
 
 	"lsmtpd/bridge"
 	"lsmtpd/bridge/devbroker"
@@ -96,6 +100,59 @@ func TestRawFails(t *testing.T) {
 			}
 			if got := b.metric("lsmtpd_uploads_total", "failed"); name != "short" && name != "with a panic" && got == 0 {
 				t.Error("no upload counted as failed")
+			}
+		})
+	}
+}
+
+// A message that ends in any way but at its end of data never becomes a raw object, not even for a moment.
+func TestRawIsNeverCutShort(t *testing.T) {
+	body := letter(large, large)
+	for name, end := range map[string]error{
+		"lost":         fmt.Errorf("%w: connection reset", bridge.ErrIncomplete),
+		"unexpected":   io.ErrUnexpectedEOF,
+		"wrapped":      fmt.Errorf("%w: not the end", io.EOF),
+		"refused":      &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 6, 0}},
+		"too large":    nil,
+		"a part fails": nil,
+		"gone":         nil,
+		"nothing came": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBed(t, options{bridge: func(c *bridge.Config) {
+				if c.StoreRaw = true; name == "too large" {
+					c.MaxMessageBytes = int64(len(body)) - 1
+				}
+			}})
+			if name == "a part fails" {
+				b.store.failAt = 3
+			}
+			s, err := b.session(0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, leave := context.WithCancel(t.Context())
+			defer leave()
+			r := io.MultiReader(bytes.NewReader(body), &failing{end})
+			switch name {
+			case "too large", "a part fails":
+				r = bytes.NewReader(body)
+			case "gone": // the reader does not know yet
+				r = io.MultiReader(bytes.NewReader(body[:len(body)/2]), &hook{leave}, bytes.NewReader(body[len(body)/2:]))
+			case "nothing came":
+				r = &failing{bridge.ErrIncomplete}
+			}
+			if _, errs := s.Deliver(ctx, r); errs[0] == nil {
+				t.Error("250")
+			}
+			b.wantNoUpload()
+			for _, key := range b.store.complete {
+				if strings.HasSuffix(key, "/raw") {
+					t.Errorf("%s was complete", key)
+				}
+			}
+			if got := b.objects(); len(got) != 0 {
+				t.Errorf("the store holds %v", got)
 			}
 		})
 	}
