@@ -55,16 +55,19 @@ func unpackDebian(ctx context.Context, dir, name string, configure func(state st
 }
 
 // otherRelease configures apt-get for a release of Debian that need not be the one that runs here, and of which nothing
-// is installed. It is fetched from where the packages of the system come from.
-func otherRelease(ctx context.Context, codename string) func(state string) ([]string, error) {
+// is installed. It is fetched from where the packages of the system come from. The types are those of sources.list(5).
+func otherRelease(ctx context.Context, codename string, types ...string) func(state string) ([]string, error) {
 	return func(state string) ([]string, error) {
 		mirror, err := debianMirror(ctx)
 		if err != nil {
 			return nil, err
 		}
 		sources, status := filepath.Join(state, "sources.list"), filepath.Join(state, "status")
-		line := fmt.Sprintf("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n", mirror, codename)
-		if err := errors.Join(os.WriteFile(sources, []byte(line), 0o600), os.WriteFile(status, nil, 0o600)); err != nil {
+		var lines []byte
+		for _, kind := range types {
+			lines = fmt.Appendf(lines, "%s [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n", kind, mirror, codename)
+		}
+		if err := errors.Join(os.WriteFile(sources, lines, 0o600), os.WriteFile(status, nil, 0o600)); err != nil {
 			return nil, err
 		}
 		return []string{"-o", "Dir::Etc::SourceList=" + sources, "-o", "Dir::Etc::SourceParts=/dev/null", "-o", "Dir::State::status=" + status}, nil
@@ -93,6 +96,27 @@ func debianMirror(ctx context.Context) (string, error) {
 
 // aptDownload fetches a package and what it depends on to files below state.
 func aptDownload(ctx context.Context, state, name string, more []string) ([]string, error) {
+	apt, err := aptGet(ctx, state, more)
+	if err != nil {
+		return nil, err
+	}
+	// Also where the system has the package already: what it needs beside it is then there too.
+	if err := apt("", "-y", "--download-only", "--reinstall", "--no-install-recommends", "install", name); err != nil {
+		return nil, err
+	}
+	packages, err := filepath.Glob(filepath.Join(state, "archives", "*.deb"))
+	if err == nil && len(packages) == 0 {
+		err = errors.New("apt-get has fetched nothing")
+	}
+	return packages, err
+}
+
+// aptCommand runs apt-get with arguments in a folder; "" is that of the test.
+type aptCommand func(dir string, args ...string) error
+
+// aptGet returns an apt-get that keeps all it writes below state, packages in the folder archives, and knows what there
+// is. More are options for it.
+func aptGet(ctx context.Context, state string, more []string) (aptCommand, error) {
 	archives := filepath.Join(state, "archives")
 	for _, dir := range []string{filepath.Join(state, "lists", "partial"), filepath.Join(archives, "partial")} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -101,22 +125,11 @@ func aptDownload(ctx context.Context, state, name string, more []string) ([]stri
 	}
 	options := append([]string{"-qq", "-o", "Dir::State::Lists=" + filepath.Join(state, "lists"), "-o", "Dir::Cache=" + state,
 		"-o", "Dir::Cache::Archives=" + archives, "-o", "Debug::NoLocking=1", "-o", "APT::Sandbox::User=", "-o", "Acquire::Languages=none"}, more...)
-	apt := func(args ...string) error {
-		_, err := runTool(ctx, Command{Path: "apt-get", Args: append(slices.Clip(options), args...), Env: []string{"DEBIAN_FRONTEND=noninteractive"}})
+	apt := func(dir string, args ...string) error {
+		_, err := runTool(ctx, Command{Path: "apt-get", Dir: dir, Args: append(slices.Clip(options), args...), Env: []string{"DEBIAN_FRONTEND=noninteractive"}})
 		return err
 	}
-	if err := apt("update"); err != nil {
-		return nil, err
-	}
-	// Also where the system has the package already: what it needs beside it is then there too.
-	if err := apt("-y", "--download-only", "--reinstall", "--no-install-recommends", "install", name); err != nil {
-		return nil, err
-	}
-	packages, err := filepath.Glob(filepath.Join(archives, "*.deb"))
-	if err == nil && len(packages) == 0 {
-		err = errors.New("apt-get has fetched nothing")
-	}
-	return packages, err
+	return apt, apt("", "update")
 }
 
 // dropSetuid takes the right to become another user from programs that are only ever started by the user who may.

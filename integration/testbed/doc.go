@@ -2,8 +2,8 @@
 // and benchmarks of lsmtpd work with: the AMQP 1.0 brokers Apache ActiveMQ Artemis, Apache Qpid Broker-J and RabbitMQ 4,
 // the S3 servers MinIO and versitygw, the consumers Qpid JMS, rhea and Qpid Proton, the SMTP clients smtplib, swaks and
 // nodemailer, and Postfix and Exim as relays. All of them run as plain processes on loopback; no container engine is
-// needed. A [Proxy] puts the faults of a network between any two of them. Importing the package starts nothing, and only
-// tests import it.
+// needed. A [Proxy] puts the faults of a network between any two of them. [Corpora] are the mail that others have
+// collected. Importing the package starts nothing, and only tests import it.
 //
 // # Use
 //
@@ -54,8 +54,10 @@
 // What is missing is installed by name with the ordinary clients: mvn (Artemis, Broker-J, Qpid JMS), go (MinIO,
 // versitygw), npm (rhea, nodemailer) and apt-get: as root into the system (python3-qpid-proton, swaks), by anybody beside
 // it (the packages of Debian that would conflict or start a server: Postfix, Exim, and what they and swaks' TLS need; and
-// RabbitMQ, from Debian 13 on whatever release of Debian runs here, with the C library and the Erlang of that). Needed
-// beforehand are Java 17 with javac, Maven, Node.js with npm, Python 3, tar and Go, each only for what is used.
+// RabbitMQ, from Debian 13 on whatever release of Debian runs here, with the C library and the Erlang of that). The
+// corpora are files of Go's modules, which stay in the module cache of Go, and of packages of Debian 12 and their sources.
+// Needed beforehand are Java 17 with javac, Maven, Node.js with npm, Python 3, tar with gzip and xz, and Go, each only
+// for what is used.
 // Everything but what root installs goes into the cache folder, unpacked aside and then renamed, under a file lock: test
 // binaries that start at the same time, or an installation that was interrupted, do no harm. Building MinIO takes
 // minutes and gigabytes of the Go build cache once; TestInstall installs everything ahead of time.

@@ -17,7 +17,7 @@ const rabbitMQRelease = "trixie"
 // for. Their programs work from wherever that folder is.
 func installRabbitMQ(ctx context.Context) (string, error) {
 	return installed(ctx, "debian-"+rabbitMQRelease+"-rabbitmq-server", func(ctx context.Context, dir string) error {
-		if err := unpackDebian(ctx, dir, "rabbitmq-server", otherRelease(ctx, rabbitMQRelease)); err != nil {
+		if err := unpackDebian(ctx, dir, "rabbitmq-server", otherRelease(ctx, rabbitMQRelease, "deb")); err != nil {
 			return err
 		}
 		return relocateErlang(dir)

@@ -30,6 +30,7 @@ func TestInstall(t *testing.T) {
 		"Artemis": pathOf(installArtemis), "Broker-J": pathOf(installBrokerJ), "RabbitMQ": pathOf(installRabbitMQ), "MinIO": pathOf(installMinIO), "versitygw": pathOf(installVersityGW),
 		"Qpid JMS": pathOf(installJMS), "rhea": pathOf(installRhea), "Qpid Proton": installProton, "swaks": installSwaks,
 		"Net::SSLeay": pathOf(installNetSSLeay), "nodemailer": pathOf(installNodemailer), "Postfix": pathOf(installPostfix), "Exim": installExim,
+		"corpora": installCorpora,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
