@@ -23,8 +23,8 @@ var enmimeExceptions = exceptions{
 	},
 	{
 		message: "mail/qp-utf8-header-recursed.raw", what: "from",
-		ours: is("James Hillyerd <jamehi03@jamehi03lx.noa.com>, =?UTF-8? Q?=3D=3Futf-8=3FQ=3FWirelessCaller=5F=3D28203=3D29=5F4?= 02-5984_WirelessCaller_=28203=29_402-?=\n" +
-			" =?utf-8?Q?5984_WirelessCaller_=28203=29_402-5984?= <PIRARD@vm1.ulg.ac.be>"),
+		ours: is("James Hillyerd <jamehi03@jamehi03lx.noa.com>, =?UTF-8? Q?=3D=3Futf-8=3FQ=3FWirelessCaller=5F=3D28203=3D29=5F4?= 02-5984_WirelessCaller_=28203=29_402-?= " +
+			"=?utf-8?Q?5984_WirelessCaller_=28203=29_402-5984?= <PIRARD@vm1.ulg.ac.be>"),
 		reason: "The name was encoded twice, and the first word broken by a blank. No blank may stand in an encoded word (RFC 2047 §2), and the text of one is not " +
 			"searched for others: a sender who writes about encoded words would be misread.",
 	},
@@ -40,7 +40,10 @@ const (
 	invalidType = "RFC 2045 §5.2: a Content-Type whose syntax is invalid is taken for text/plain; charset=us-ascii. enmime takes it for application/octet-stream."
 	nameEncoded = "The whole parameter, its name and all, is an encoded word, which may not be in a parameter (RFC 2047 §5). enmime decodes the field before " +
 		"it takes it apart, and so would read a parameter out of any text."
-	safeName      = "The name is for showing and saving: it has no path and no blanks around it. The value as it came is in the part's headers."
+	safeName        = "The name is for showing and saving: it has no path, no blanks around it, and one blank for control characters. The value as it came is in the part's headers."
+	outerQuotes     = "The quotation marks were to be those of a quoted-string, and are no part of the name that the sender meant. The value as it came is in the part's headers."
+	nameWithAddress = "What stands before an address in angle brackets is its name, also where there is an @ in it: senders put addresses into names, " +
+		"though RFC 5322 §3.4 wants them quoted. Nothing tells that two mailboxes were meant."
 	wordInAddress = "No encoded word may be in an addr-spec (RFC 2047 §5). Decoded, it would be another address, one that nobody may ever have written."
 	cidEscaped    = "The percent-encoding is that of a cid: URL (RFC 2392 §2), made from a Content-ID. The field itself has a msg-id (RFC 2045 §7), in which % and + are letters."
 	noContentType = "A part without Content-Type is not malformed: it is text/plain (RFC 2045 §5.2)."
@@ -61,6 +64,17 @@ var enmimeTableExceptions = exceptions{
 	{message: `charset=binary; name="logoleft.jpg"`, what: "TestFixMangledMediaType charset", ours: is("us-ascii"), reason: invalidType},
 	{message: `application/octet-stream; name=" value 1"`, what: "TestFixUnquotedSpecials name", ours: is("value 1"), reason: safeName},
 	{message: "application/octet-stream; name=\"\tvalue 1\"", what: "TestFixUnquotedSpecials name", ours: is("value 1"), reason: safeName},
+	{message: "application/octet-stream; name=\"value\t1\"", what: "TestFixUnquotedSpecials name", ours: is("value 1"), reason: safeName},
+	{
+		message: `application/octet-stream; name="=?utf-8?B?T3V0bG9vay1Mb2dvCgpEZXNj?="`, what: "TestParseMediaType name", ours: is("Outlook-Logo Desc"),
+		reason: safeName,
+	},
+	{message: `application/pdf; name=\"pdf\"pdf\"`, what: "TestFixUnquotedSpecials name", ours: is(`pdf"pdf`), reason: outerQuotes},
+	{
+		message: `application/rtf; charset=iso-8859-1; name=""V047411.rtf".rtf"`, what: "TestFixUnEscapedQuotes name", ours: is(`V047411.rtf".rtf`),
+		reason: outerQuotes,
+	},
+	{message: `application/rtf; charset=utf-8; name=""žába".jpg"`, what: "TestFixUnEscapedQuotes name", ours: is(`žába".jpg`), reason: outerQuotes},
 	{message: "application/octet-stream; name=value/1", what: "TestFixUnquotedSpecials name", ours: is("1"), reason: safeName},
 	{
 		message: `application/msword;name=15管理.doc"`, what: "TestFixUnquotedSpecials name", ours: is(`15管理.doc"`),
@@ -89,6 +103,19 @@ var enmimeTableExceptions = exceptions{
 	{
 		message: "=?UTF-8?B?dGVzdG5hbWU=?= <=?UTF-8?B?dGVzdG5hbWU=?=@example.com>", what: "Test*AddressList*",
 		ours: is("testname <=?UTF-8?B?dGVzdG5hbWU=?=@example.com>"), reason: wordInAddress,
+	},
+	{
+		message: "Jimmy John <jimmy.john@company.com> joe@company.com John Company <other@company.com>", what: "TestCommaDelimitedAddressLists",
+		ours: is("Jimmy John <jimmy.john@company.com>, joe@company.com John Company <other@company.com>"), reason: nameWithAddress,
+	},
+	{
+		message: "A Group:Ed Jones <c@a.test> joe@where.test John <jdoe@one.test>;", what: "TestCommaDelimitedAddressLists",
+		ours: is("Ed Jones <c@a.test>, joe@where.test John <jdoe@one.test>"), reason: nameWithAddress,
+	},
+	{
+		message: "no space before continuation", what: "TestReadHeader value", ours: is("line1=foo;"),
+		reason: "A line without a colon that is not indented is appended to the fields that describe a part, whose parameters are torn off so by badly written senders. " +
+			"In any other it is no part of the field, and a problem.",
 	},
 	{
 		message: "space in name", what: "TestReadHeader correct", ours: is("false"),

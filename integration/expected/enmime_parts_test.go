@@ -161,14 +161,14 @@ var enmimePartMessages = []enmimeMessage{
 	{
 		tests: "TestContentTypeParamMissingClosingQuote", file: "parts/missing-closing-param-quote.raw",
 		parts: []enmimePart{{
-			id: "0", mediaType: "text/html", problem: "parameter-syntax " + encodingProblem,
+			id: "0", mediaType: "text/html", problem: "parameter-syntax unknown-charset " + encodingProblem,
 			charset: "UTF-8Return-Path: bounce-810_HTML-769869545-477063-1070564-43@bounce.email.oflce57578375.com",
 		}},
 	},
 	{
 		tests: "TestChardetFailure", file: "parts/chardet-fail.raw",
 		parts: []enmimePart{{
-			id: "0", mediaType: "text/plain", cid: "part3.E34FF3C4.059DAD00@example.com", name: "rzkly.txt", octets: chardetFailure, problem: encodingProblem,
+			id: "0", mediaType: "text/plain", cid: "part3.E34FF3C4.059DAD00@example.com", name: "rzkly.txt", octets: chardetFailure, problem: "charset-mismatch " + encodingProblem,
 		}},
 	},
 	{
@@ -181,11 +181,11 @@ var enmimePartMessages = []enmimeMessage{
 	},
 	{
 		tests: "TestChardetSuccess", file: "parts/chardet-success-big-5.raw",
-		parts: []enmimePart{{id: "0", mediaType: "text/plain", charset: "Big5", problem: encodingProblem}},
+		parts: []enmimePart{{id: "0", mediaType: "text/plain", charset: "Big5", problem: "charset-mismatch " + encodingProblem}},
 	},
 	{
 		tests: "TestChardetSuccess", file: "parts/chardet-success-iso-8859-1.raw",
-		parts: []enmimePart{{id: "0", mediaType: "text/plain", charset: "ISO-8859-1", problem: encodingProblem}},
+		parts: []enmimePart{{id: "0", mediaType: "text/plain", charset: "ISO-8859-1", problem: "charset-mismatch " + encodingProblem}},
 	},
 	{
 		tests: "TestCtypeInvalidCharacters", file: "parts/ctype-invalid-characters.raw",

@@ -291,7 +291,11 @@ func testTransferEncodings(t *testing.T, dir string) {
 	}
 }
 
+// testCharsets gives the octets to a text of the charset.
 func testCharsets(t *testing.T, dir string) {
+	read := func(charset string, octets []byte) schema.BodyValue {
+		return readMessage(t, append([]byte("Content-Type: text/plain; charset="+charset+"\r\n\r\n"), octets...)).values["1"]
+	}
 	type conversion struct {
 		Charset string
 		Input   []byte
@@ -299,17 +303,14 @@ func testCharsets(t *testing.T, dir string) {
 	}
 	for _, test := range []string{"TestCharsetReader", "TestConvertToUTF8String"} {
 		for _, c := range enmimeTable[[]conversion](t, dir, "internal/coding/charsets_test.go", test, "testTable", nil) {
-			got, problem := extract.Text(c.Input, &c.Charset, true)
-			enmimeTableExceptions.check(t, c.Charset, test, got, c.Want)
-			if problem {
-				t.Errorf("%s: an encoding problem", c.Charset)
-			}
+			got := read(c.Charset, c.Input)
+			enmimeTableExceptions.check(t, c.Charset, test, got.Value, c.Want)
+			enmimeTableExceptions.check(t, c.Charset, test+" error", fmt.Sprint(got.IsEncodingProblem), "false")
 		}
 	}
 	for _, charset := range []string{"INVALIDcharsetZZZ", "123"} {
-		if _, problem := extract.Text([]byte("there is no such charset"), &charset, true); !problem {
-			t.Errorf("%s: no encoding problem", charset)
-		}
+		got := read(charset, []byte("there is no such charset"))
+		enmimeTableExceptions.check(t, charset, "TestInvalidCharsetReader", fmt.Sprint(got.IsEncodingProblem), "true")
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"lsmtpd/extract"
 	"lsmtpd/schema"
 )
 
@@ -182,10 +181,8 @@ func (r *reading) problemsOf(p *schema.BodyPart) []string {
 			codes = append(codes, problem.Code)
 		}
 	}
-	if strings.HasPrefix(p.Type, "text/") {
-		if _, problem := extract.Text(r.octets[*p.PartID], p.Charset, true); problem {
-			codes = append(codes, encodingProblem)
-		}
+	if p.PartID != nil && r.values[*p.PartID].IsEncodingProblem {
+		codes = append(codes, encodingProblem)
 	}
 	return codes
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,7 +18,8 @@ import (
 type reading struct {
 	*schema.Email
 	problems []schema.Problem
-	octets   map[string][]byte // of each leaf part, by partId
+	octets   map[string][]byte           // of each leaf part, by partId
+	values   map[string]schema.BodyValue // of each text
 	parent   map[string]*schema.BodyPart
 }
 
@@ -39,7 +41,7 @@ func readMessage(t *testing.T, octets []byte) *reading {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &reading{Email: &schema.Email{}, octets: map[string][]byte{}, parent: map[string]*schema.BodyPart{}}
+	r := &reading{Email: &schema.Email{}, octets: map[string][]byte{}, values: map[string]schema.BodyValue{}, parent: map[string]*schema.BodyPart{}}
 	r.problems = h.Describe(r.Email)
 	for {
 		p, err := x.NextPart()
@@ -55,10 +57,15 @@ func readMessage(t *testing.T, octets []byte) *reading {
 		}
 		p.Size = int64(len(content))
 		r.octets[*p.PartID] = content
+		if strings.HasPrefix(p.Type, "text/") {
+			r.values[*p.PartID] = p.Text(content, true)
+		}
 	}
 	r.BodyStructure = x.Structure()
 	r.SortBody()
 	r.problems = append(r.problems, x.Problems()...)
+	// The files of both have the line ends of the machine they were written on, which is no matter of theirs.
+	r.problems = slices.DeleteFunc(r.problems, func(p schema.Problem) bool { return p.Code == extract.CodeBareNewline })
 	r.addParents(r.BodyStructure)
 	return r
 }
@@ -74,8 +81,7 @@ func (r *reading) addParents(p *schema.BodyPart) {
 
 // text is the text of a leaf part.
 func (r *reading) text(p *schema.BodyProperties) string {
-	value, _ := extract.Text(r.octets[*p.PartID], p.Charset, true)
-	return value
+	return r.values[*p.PartID].Value
 }
 
 // texts are the texts of the parts of this type in a list of the body, in order.
