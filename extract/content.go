@@ -49,7 +49,7 @@ func (r *Reader) describe(n *node, fields []schema.Header) {
 	}
 	var disposition parameters
 	if c.disposition != nil {
-		value, p := parseParameters(*c.disposition)
+		value, p := parseDisposition(*c.disposition)
 		disposition = p
 		r.noteFlaw(n, "Content-Disposition", p.flaw)
 		if value = strings.ToLower(strings.Trim(printable(value, maxName), " \"'")); value != "" {
@@ -164,6 +164,26 @@ func (n *node) setType(mediaType string) {
 		n.charset = "us-ascii"
 		n.Charset = &n.charset
 	}
+}
+
+// parseDisposition reads a Content-Disposition (RFC 2183 §2). What follows its
+// word without a semicolon is a parameter, and so is what should be its word and is "name=value".
+func parseDisposition(s string) (value string, p parameters) {
+	value, p = parseParameters(s)
+	n := tokenLength(value)
+	if n == len(value) {
+		return value, p
+	}
+	s = unfolded(s)
+	at := strings.Index(s, value) + n
+	if value[n] == '=' {
+		s = ";" + s
+	} else {
+		s = s[:at] + ";" + s[at+1:]
+	}
+	value, p = parseParameters(s)
+	p.repaired("missing semicolon")
+	return value[:tokenLength(value)], p
 }
 
 // parseMediaType reads "type/subtype", in quotes or not. Ok is false where

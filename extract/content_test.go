@@ -58,6 +58,10 @@ func TestFileName(t *testing.T) {
 		{"quotes inside", `attachment; filename="the "new" report.pdf"`, "", `the "new" report.pdf`},
 		{"encoded word in sections", `attachment; filename*0="=?utf-8?b?UHLDvGZ1"; filename*1="bmcucGRm?="`, "", "Prüfung.pdf"},
 		{"parameter on a line of its own", "attachment;\r\nfilename=\"y.pdf\"", "", "y.pdf"},
+		{"comma for a semicolon", "attachment, filename=a.pdf", "", "a.pdf"},
+		{"no disposition", "filename=a.pdf", "", "a.pdf"},
+		{"colon for a semicolon", "attachment:filename=a.pdf", "", "a.pdf"},
+		{"escaped quote at its end", "", `application/pdf; name=value1\"`, "value1"},
 		{"S/MIME", "", "application/pkcs7-mime; smime-type=enveloped-data", "smime.p7m"},
 		{"S/MIME certificates", "", "application/pkcs7-mime; smime-type=certs-only", "smime.p7c"},
 		{"S/MIME signature", "attachment", "application/x-pkcs7-signature", "smime.p7s"},
@@ -134,5 +138,16 @@ func TestOtherContentFields(t *testing.T) {
 	s = got.Structure
 	if s.Disposition != nil || str(s.CID) != "bare@id" || s.Language != nil || s.Location != nil {
 		t.Errorf("empty fields: got %+v", s.BodyProperties)
+	}
+}
+
+func TestDisposition(t *testing.T) {
+	for value, want := range map[string]string{
+		"attachment": "attachment", "INLINE; a=b": "inline", "attachment, filename=a.pdf": "attachment",
+		"filename=a.pdf": "<nil>", "attachment:filename=a.pdf": "attachment", "x-other": "x-other", `"inline"`: "inline", "": "<nil>",
+	} {
+		if got := str(mustRead(t, "Content-Disposition: "+value+"\r\n\r\n", Limits{}).Structure.Disposition); got != want {
+			t.Errorf("%q: got %s, want %s", value, got, want)
+		}
 	}
 }

@@ -24,6 +24,7 @@ func TestHeaderBlock(t *testing.T) {
 		codes         string
 	}{
 		{name: "exact", message: "A: b\r\nC:\r\n\td\r\n e\r\n\r\nbody", fields: "A= b|C=\r\n\td\r\n e", body: "body", exact: true},
+		{name: "a continuation of blanks", message: "X: a\r\n \r\n b\r\nY: c\r\n\r\nbody", fields: "X= a\r\n \r\n b|Y= c", body: "body", exact: true},
 		{name: "no fields", message: "\r\nbody", fields: "", body: "body", exact: true},
 		{name: "no blank line", message: "A: b\r\n", fields: "A= b"},
 		{name: "no line end", message: "A: b", fields: "A= b"},

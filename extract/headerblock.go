@@ -399,7 +399,7 @@ func fieldLength(s string) (length int, joined bool) {
 		line := strings.TrimRight(s[n:n+i], " \t\r")
 		n += i + 1
 		switch {
-		case n == len(s) || line == "":
+		case n == len(s) || strings.Trim(s[:n], "\r\n") == "":
 			return n, joined
 		case isBlank(s[n]):
 		case strings.HasSuffix(line, ";") && beginsParameter(s[n:min(len(s), n+maxParameterName)]):

@@ -203,7 +203,7 @@ func (p *parameters) unquoted(name, s string) (value, rest string) {
 		}
 	}
 	value = strings.TrimSpace(value)
-	if strings.HasPrefix(value, `\"`) { // quoted once too often
+	if strings.Contains(value, `\"`) { // quoted once too often
 		value = strings.Trim(strings.ReplaceAll(value, `\"`, `"`), `"`)
 	}
 	if value != "" && !isToken(value) && !strings.HasSuffix(name, "*") {
