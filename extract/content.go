@@ -170,6 +170,7 @@ func (n *node) setType(mediaType string) {
 // word without a semicolon is a parameter, and so is what should be its word and is "name=value".
 func parseDisposition(s string) (value string, p parameters) {
 	value, p = parseParameters(s)
+	value = strings.Trim(value, " \"'")
 	n := tokenLength(value)
 	if n == len(value) {
 		return value, p
