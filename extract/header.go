@@ -41,7 +41,12 @@ func (r *Reader) Header() (*Header, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Header{Raw: slices.Clone(raw), charsets: r.charsets}
+	h := &Header{Raw: raw, charsets: r.charsets}
+	if len(raw) > maxHeaderKept {
+		r.mem.header = nil // it is the Header's now
+	} else {
+		h.Raw = slices.Clone(raw)
+	}
 	s := string(raw)
 	if rest {
 		h.Rest = &headerRest{r: r}
@@ -91,7 +96,7 @@ func (r *Reader) readTopHeader() (raw []byte, rest bool, err error) {
 				n, r.block.ended = 0, false
 			}
 		}
-		raw = append(raw, piece[:n]...)
+		raw = appendDoubling(raw, piece[:n])
 		r.advance(piece, n)
 		if rest {
 			break
@@ -145,7 +150,7 @@ func isKnownField(line []byte) bool {
 func wholeFields(s string) int {
 	n := 0
 	for n < len(s) {
-		k, _ := fieldLength(s[n:])
+		k, _, _ := fieldLength(s[n:])
 		if n+k == len(s) {
 			break
 		}

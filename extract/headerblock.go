@@ -3,7 +3,9 @@ package extract
 import (
 	"bytes"
 	"io"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"lsmtpd/schema"
 )
@@ -55,10 +57,45 @@ func (r *Reader) headerPiece() (piece []byte, blank bool, err error) {
 			return nil, false, err
 		}
 		if !again {
-			return line, false, nil
+			return r.moreFields(line), false, nil
 		}
 	}
 	return nil, false, err
+}
+
+// moreFields adds to a line of a field the lines behind it that are surely of
+// fields, as far as they are in the window: one by one they would cost more than they are.
+func (r *Reader) moreFields(line []byte) []byte {
+	b, n := r.buf[r.pos:r.end], len(line)
+	if !r.block.fields || line[n-1] != '\n' {
+		return line
+	}
+	for n < len(b) && n < maxHeaderLine {
+		rest := b[n:min(len(b), n+maxHeaderLine)]
+		i := bytes.IndexByte(rest, '\n')
+		if i < 0 {
+			r.work += int64(len(rest))
+			break
+		}
+		r.work += int64(i + 1)
+		if !isBlank(rest[0]) && (rest[0] == '-' || plainName(rest[:i]) == 0) {
+			break
+		}
+		n += i + 1
+	}
+	return b[:n]
+}
+
+// plainName is the length of the field name of RFC 5322 with a colon behind it that line begins with, or 0.
+func plainName[T []byte | string](line T) int {
+	for i := 0; i < len(line) && i < maxFieldName; i++ {
+		if c := line[i]; c == ':' {
+			return i
+		} else if c <= ' ' || c >= 0x7f {
+			break
+		}
+	}
+	return 0
 }
 
 // atDelimiter reports that the line buf[pos] begins is a delimiter, and sets r.hit.
@@ -117,7 +154,7 @@ func (r *Reader) advance(piece []byte, n int) {
 // begins with a name no field should have: it may be the first sentence of a
 // text without any header. Again says that headerPiece must look again.
 func (r *Reader) checkHeaderLine(line []byte) (again bool, err error) {
-	if strictName(line) > 0 || isBlank(line[0]) && r.block.fields { // nearly all
+	if plainName(line) > 0 || isBlank(line[0]) && r.block.fields { // nearly all
 		r.block.fields = true
 		return false, nil
 	}
@@ -199,7 +236,7 @@ func (r *Reader) readPartHeader(n *node) (whole bool, err error) {
 			r.traceOpaque(n)
 			return false, nil
 		}
-		raw = append(raw, piece...)
+		raw = appendDoubling(raw, piece)
 		r.advance(piece, len(piece))
 	}
 	r.lineStart = true
@@ -215,6 +252,14 @@ func (r *Reader) readPartHeader(n *node) (whole bool, err error) {
 	}
 	n.Headers = f.fields
 	return true, nil
+}
+
+// appendDoubling is append, with fewer copies of what is large.
+func appendDoubling(b, more []byte) []byte {
+	if len(b)+len(more) > cap(b) {
+		b = slices.Grow(b, max(len(b), len(more)))
+	}
+	return append(b, more...)
 }
 
 // noteMissingBlankLine notes that the body began with a line in the header block.
@@ -270,25 +315,23 @@ func (f *fieldList) addFlaw(what, line string) {
 // parseFields parses a header block, with or without the empty line that ends
 // it. Names and values are substrings of s wherever they can be.
 func parseFields(s string) fieldList {
-	f := fieldList{exact: strings.HasSuffix(s, "\r\n\r\n") || s == "\r\n", fields: []schema.Header{}}
 	whole := s
-	if count := strings.Count(s, "\n"); count > 1 {
-		f.raw = make([]schema.Header, 0, min(count, 1000))
-	}
+	f := fieldList{exact: strings.HasSuffix(s, "\r\n\r\n") || s == "\r\n"}
+	f.raw = make([]schema.Header, 0, min(strings.Count(s, "\n"), strings.Count(s, ":"))+1)
 	for first := true; len(s) > 0; first = false {
 		if n := f.addPlain(s); n > 0 {
 			s = s[n:]
 			continue
 		}
-		unfolded, joined := fieldLength(s)
+		unfolded, joined, bare := fieldLength(s)
+		f.bare = f.bare || bare
 		line := s[:unfolded]
 		s = s[unfolded:]
-		f.bare = f.bare || hasBareLF(line)
 		if joined {
 			f.exact = false
 			f.addFlaw("a line that is not indented was taken to go on with the field before it", line)
 		}
-		if strings.Trim(line, "\r\n") == "" {
+		if isLineEnd(line) {
 			if s != "" {
 				f.leading = true
 				f.exact = false
@@ -297,10 +340,9 @@ func parseFields(s string) fieldList {
 		}
 		f.addLine(line, first)
 	}
+	f.fields = f.raw
 	if !isClean(whole) {
 		f.clean()
-	} else if f.raw != nil {
-		f.fields = f.raw
 	}
 	return f
 }
@@ -308,7 +350,7 @@ func parseFields(s string) fieldList {
 // addPlain adds the field s begins with if it is as nearly all are: a name of
 // RFC 5322, a value on one line or properly folded, CRLF. It returns its length, 0 for another.
 func (f *fieldList) addPlain(s string) int {
-	colon := strictName(s)
+	colon := plainName(s)
 	if colon <= 0 {
 		return 0
 	}
@@ -325,19 +367,6 @@ func (f *fieldList) addPlain(s string) int {
 	}
 }
 
-func hasBareLF(s string) bool {
-	for {
-		i := strings.IndexByte(s, '\n')
-		if i < 0 {
-			return false
-		}
-		if i == 0 || s[i-1] != '\r' {
-			return true
-		}
-		s = s[i+1:]
-	}
-}
-
 // addLine adds the field in line, with its folding and final line end.
 func (f *fieldList) addLine(line string, first bool) {
 	if first && isMboxFrom([]byte(line[:min(len(line), 16)])) {
@@ -347,6 +376,10 @@ func (f *fieldList) addLine(line string, first bool) {
 	value := strings.TrimSuffix(line, "\n")
 	if value = strings.TrimSuffix(value, "\r"); len(value)+2 != len(line) {
 		f.exact = false
+	}
+	if n := plainName(value); n > 0 {
+		f.raw = append(f.raw, schema.Header{Name: value[:n], Value: value[n+1:]})
+		return
 	}
 	colon := strings.IndexByte(value[:min(len(value), maxFieldName)], ':')
 	name := strings.Trim(value[:max(colon, 0)], " \t\r\n")
@@ -367,52 +400,88 @@ func (f *fieldList) addLine(line string, first bool) {
 	f.raw = append(f.raw, schema.Header{Name: name, Value: value[colon+1:]})
 }
 
-// clean makes fields of raw: valid UTF-8, without NUL.
+// clean makes fields of raw: valid UTF-8, without NUL. What must be changed is in one string.
 func (f *fieldList) clean() {
-	dirty := 0
+	var changed []byte
+	change := func(s string) int {
+		if isClean(s) {
+			return 0
+		}
+		f.octets = f.octets || !isValid(s)
+		f.nul = f.nul || strings.IndexByte(s, 0) >= 0
+		n := len(changed)
+		changed = appendCleaned(changed, s)
+		return len(changed) - n + 1
+	}
+	sizes := make([][2]int, len(f.raw))
 	for i := range f.raw {
-		if isClean(f.raw[i].Name) && isClean(f.raw[i].Value) {
-			continue
-		}
-		f.octets = f.octets || !isValid(f.raw[i].Name) || !isValid(f.raw[i].Value)
-		f.nul = f.nul || strings.Contains(f.raw[i].Name, "\x00") || strings.Contains(f.raw[i].Value, "\x00")
-		if f.exact = false; dirty == 0 {
-			f.fields = append(f.fields, f.raw...)
-		}
-		dirty++
-		f.fields[i] = schema.Header{Name: cleaned(f.raw[i].Name), Value: cleaned(f.raw[i].Value)}
+		sizes[i] = [2]int{change(f.raw[i].Name), change(f.raw[i].Value)}
 	}
-	if dirty == 0 && f.raw != nil {
-		f.fields = f.raw
+	f.exact = f.exact && !f.octets && !f.nul
+	f.fields = slices.Clone(f.raw)
+	rest := string(changed)
+	take := func(s *string, size int) {
+		if size > 0 {
+			*s, rest = rest[:size-1], rest[size-1:]
+		}
 	}
+	for i := range f.fields {
+		take(&f.fields[i].Name, sizes[i][0])
+		take(&f.fields[i].Value, sizes[i][1])
+	}
+}
+
+// appendCleaned appends cleaned(s).
+func appendCleaned(b []byte, s string) []byte {
+	for _, c := range s {
+		if c != 0 {
+			b = utf8.AppendRune(b, c)
+		}
+	}
+	return b
 }
 
 // fieldLength is the length of the first line of s and the lines folded onto
 // it. QUIRK: gateways wrap lines without indenting what follows: where one ends
-// with a semicolon, a known parameter goes on with it, and joined says so.
-func fieldLength(s string) (length int, joined bool) {
+// with a semicolon, a known parameter goes on with it, and joined says so. Bare
+// says that a line ends in LF alone.
+func fieldLength(s string) (length int, joined, bare bool) {
 	for n := 0; ; {
 		i := strings.IndexByte(s[n:], '\n')
 		if i < 0 {
-			return len(s), joined
+			return len(s), joined, bare
 		}
-		line := strings.TrimRight(s[n:n+i], " \t\r")
+		bare = bare || n+i == 0 || s[n+i-1] != '\r'
+		start, last := n, n+i-1 // of what is no blank
+		for last >= start && (isBlank(s[last]) || s[last] == '\r') {
+			last--
+		}
 		n += i + 1
 		switch {
 		case n == len(s) || strings.Trim(s[:n], "\r\n") == "":
-			return n, joined
+			return n, joined, bare
 		case isBlank(s[n]):
-		case strings.HasSuffix(line, ";") && beginsParameter(s[n:min(len(s), n+maxParameterName)]):
+		case last >= start && s[last] == ';' && beginsParameter(s[n:min(len(s), n+maxParameterName)]):
 			joined = true
 		default:
-			return n, joined
+			return n, joined, bare
 		}
 	}
 }
 
 // isEmptyLine reports a line that ends a header block.
 func isEmptyLine(line []byte) bool {
-	return len(line) > 0 && line[len(line)-1] == '\n' && len(bytes.TrimRight(line, "\r\n")) == 0
+	return len(line) > 0 && line[len(line)-1] == '\n' && isLineEnd(line)
+}
+
+// isLineEnd reports that s has nothing but CR and LF.
+func isLineEnd[T []byte | string](s T) bool {
+	for i := range len(s) {
+		if s[i] != '\r' && s[i] != '\n' {
+			return false
+		}
+	}
+	return true
 }
 
 // isField reports a line that can be read as a field, however odd its name.
@@ -427,24 +496,11 @@ func isField(line []byte) bool {
 
 // isStrictField reports a line that begins with a field name of RFC 5322, blanks behind it allowed (§4.5).
 func isStrictField(line []byte) bool {
-	if strictName(line) > 0 {
+	if plainName(line) > 0 {
 		return true
 	}
 	colon := bytes.IndexByte(line[:min(len(line), maxFieldName)], ':')
 	return colon > 0 && isStrictName(strings.TrimRight(string(line[:colon]), " \t"))
-}
-
-// strictName is the length of the field name of RFC 5322 §3.6.8 that a line
-// begins with, 0 where no colon follows one.
-func strictName[T string | []byte](line T) int {
-	for i := range min(len(line), maxFieldName) {
-		if c := line[i]; c == ':' {
-			return i
-		} else if c <= ' ' || c >= 0x7f {
-			return 0
-		}
-	}
-	return 0
 }
 
 // isFieldName allows anything in a name but control characters.
