@@ -2,6 +2,7 @@ package hostile
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -20,6 +21,9 @@ func structures() []Message {
 		{Name: "5,000 levels and near misses", pieces: func(octets int64) []piece {
 			return []piece{once(nested(levels, unlike)), many(nearMisses(unlike), octets)}
 		}},
+		kind("100 levels again and again", mixed, "--x\r\n"+nested(98, func(i int) string { return "y" + strconv.Itoa(i) })),
+		kind("delivery status", "Content-Type: message/delivery-status\r\n\r\n", "Final-Recipient: rfc822; a@b\r\nAction: failed\r\n\r\n"),
+		counted("100,000 parts of reports", "Content-Type: multipart/report; boundary=x\r\n\r\n", "--x\r\nContent-Type: message/delivery-status\r\n\r\nAction: failed\r\n", 100_000),
 		counted("100,000 parts of nothing", mixed, "--x\r\n\r\n\r\n", 100_000),
 		counted("100,000 parts", mixed, "--x\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nOne of many parts.\r\n", 100_000),
 		counted("100,000 parts with names", mixed, "--x\r\nContent-Type: image/png; name=\"=?utf-8?q?a=C3=A4?=\"\r\nContent-Disposition: attachment; filename*0*=utf-8''%C3; filename*1*=%A4\r\n"+
