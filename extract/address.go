@@ -19,7 +19,7 @@ const maxStrictAddresses = 4 << 10
 // decoded, groups dissolved. It is nil without the field, or with a problem
 // where nothing can be read.
 func (d *describer) addresses(name string) []schema.EmailAddress {
-	value, ok := d.value(name)
+	value, ok := d.value(name, maxList)
 	if !ok {
 		return nil
 	}

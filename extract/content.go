@@ -25,7 +25,7 @@ type contentFields struct {
 
 // cut takes the beginning of a value that is too large.
 func (c *contentFields) cut(value **string, name string) {
-	beginning := (**value)[:maxInterpreted]
+	beginning := (**value)[:maxValue]
 	*value, c.tooLarge = &beginning, name
 }
 
@@ -37,7 +37,7 @@ func (r *Reader) describe(n *node, fields []schema.Header) {
 		r.problems.add(n.problemID(), CodeDuplicateField, c.repeated+" occurs again; the first counts")
 	}
 	if c.tooLarge != "" {
-		r.problems.add(n.problemID(), CodeFieldTooLarge, c.tooLarge+" is read as far as "+strconv.Itoa(maxInterpreted)+" octets")
+		r.problems.add(n.problemID(), CodeFieldTooLarge, c.tooLarge+" is read as far as "+strconv.Itoa(maxValue)+" octets")
 	}
 	if c.encoding != nil {
 		var known, exact bool
@@ -102,7 +102,7 @@ func findContentFields(fields []schema.Header) (c contentFields) {
 		}
 		if *to == nil {
 			*to = &fields[i].Value
-			if len(fields[i].Value) > maxInterpreted {
+			if len(fields[i].Value) > maxValue {
 				c.cut(to, name)
 			}
 		} else {

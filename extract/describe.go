@@ -7,15 +7,18 @@ import (
 	"lsmtpd/schema"
 )
 
-// maxInterpreted is how many octets of a field value are interpreted. They may
-// cost a hundred times what it costs to read them.
-const maxInterpreted = 64 << 10
+// How many octets of a field value are interpreted: that may cost a hundred
+// times what it costs to read them.
+const (
+	maxList  = 64 << 10 // of a list of addresses or identifiers
+	maxValue = 16 << 10 // of others
+)
 
 // Describe sets the properties of e that come from header fields: headers,
 // messageId, inReplyTo, references, from, sender, to, cc, bcc, replyTo,
 // subject and sentAt. Of a field that occurs again the last counts, as RFC 8621
-// §4.1.3 has it. What cannot be read is nil, and a problem. Of a value longer
-// than 64 KiB only the beginning is read.
+// §4.1.3 has it. What cannot be read is nil, and a problem. Only the beginning
+// is read of a list longer than 64 KiB, and of a Subject longer than 16 KiB.
 func (h *Header) Describe(e *schema.Email) []schema.Problem {
 	d := describer{charsets: h.charsets}
 	for i := range h.raw {
@@ -29,11 +32,11 @@ func (h *Header) Describe(e *schema.Email) []schema.Problem {
 	e.From, e.Sender, e.To = d.addresses("From"), d.addresses("Sender"), d.addresses("To")
 	e.CC, e.BCC, e.ReplyTo = d.addresses("Cc"), d.addresses("Bcc"), d.addresses("Reply-To")
 	e.Subject, e.SentAt = nil, nil
-	if value, ok := d.value("Subject"); ok {
+	if value, ok := d.value("Subject", maxValue); ok {
 		subject := d.charsets.decodeText(value)
 		e.Subject = &subject
 	}
-	if value, ok := d.value("Date"); ok {
+	if value, ok := d.value("Date", maxValue); ok {
 		t, exact, ok := parseDate(value)
 		if ok {
 			e.SentAt = &t
@@ -48,13 +51,21 @@ func (h *Header) Describe(e *schema.Email) []schema.Problem {
 // describedFields are the fields that Describe reads.
 var describedFields = [...]string{"Message-ID", "In-Reply-To", "References", "From", "Sender", "To", "Cc", "Bcc", "Reply-To", "Subject", "Date"}
 
+// describedByLength are the indices in describedFields of the names of each length.
+var describedByLength = func() (list [len("In-Reply-To") + 1][]int) {
+	for i, name := range describedFields {
+		list[len(name)] = append(list[len(name)], i)
+	}
+	return list
+}()
+
 // describedField is the index in describedFields of a name, or -1.
 func describedField(name string) int {
-	if len(name) > len("In-Reply-To") {
+	if len(name) >= len(describedByLength) {
 		return -1
 	}
-	for i, known := range describedFields {
-		if len(name) == len(known) && name[0]|0x20 == known[0]|0x20 && strings.EqualFold(name, known) {
+	for _, i := range describedByLength[len(name)] {
+		if known := describedFields[i]; name[0]|0x20 == known[0]|0x20 && strings.EqualFold(name, known) {
 			return i
 		}
 	}
@@ -69,8 +80,8 @@ type describer struct {
 	repeated [len(describedFields)]bool
 }
 
-// value is the value of the last field of this name, as much of it as is interpreted.
-func (d *describer) value(name string) (value string, ok bool) {
+// value is the value of the last field of this name, at most limit octets of it.
+func (d *describer) value(name string, limit int) (value string, ok bool) {
 	at := describedField(name)
 	if d.values[at] == nil {
 		return "", false
@@ -78,21 +89,21 @@ func (d *describer) value(name string) (value string, ok bool) {
 	if d.repeated[at] {
 		d.problems.add(nil, CodeDuplicateField, name+" occurs again; the last counts")
 	}
-	return d.problems.interpreted(nil, name, *d.values[at]), true
+	return d.problems.interpreted(nil, name, *d.values[at], limit), true
 }
 
-// interpreted is as much of a field's value as is interpreted.
-func (p *problems) interpreted(partID *string, name, value string) string {
-	if len(value) <= maxInterpreted {
+// interpreted is the value of a field, at most limit octets of it.
+func (p *problems) interpreted(partID *string, name, value string, limit int) string {
+	if len(value) <= limit {
 		return value
 	}
-	p.add(partID, CodeFieldTooLarge, name+" is read as far as "+strconv.Itoa(maxInterpreted)+" octets")
-	return value[:maxInterpreted]
+	p.add(partID, CodeFieldTooLarge, name+" is read as far as "+strconv.Itoa(limit)+" octets")
+	return value[:limit]
 }
 
 // messageIDs is the list of identifiers in a field, without angle brackets (RFC 8621 §4.1.2.5).
 func (d *describer) messageIDs(name string) []string {
-	value, ok := d.value(name)
+	value, ok := d.value(name, maxList)
 	if !ok {
 		return nil
 	}

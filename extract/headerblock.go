@@ -433,10 +433,25 @@ func (f *fieldList) clean() {
 
 // appendCleaned appends cleaned(s).
 func appendCleaned(b []byte, s string) []byte {
-	for _, c := range s {
-		if c != 0 {
-			b = utf8.AppendRune(b, c)
+	for i := 0; i < len(s); {
+		n := 0
+		for i+n < len(s) && s[i+n] != 0 && s[i+n] < utf8.RuneSelf {
+			n++
 		}
+		if n == 0 && s[i] == 0 {
+			i++
+			continue
+		}
+		if n == 0 {
+			var c rune
+			if c, n = utf8.DecodeRuneInString(s[i:]); c == utf8.RuneError && n == 1 {
+				b = append(b, "\uFFFD"...)
+				i++
+				continue
+			}
+		}
+		b = append(b, s[i:i+n]...)
+		i += n
 	}
 	return b
 }

@@ -15,7 +15,7 @@ const (
 	// Of header blocks, of the message and of its parts.
 
 	CodeHeaderTooLarge    = "header-too-large"    // a header block is larger than what Limits.MaxHeaderBytes leaves: the rest is not read as fields, a part is opaque
-	CodeFieldTooLarge     = "field-too-large"     // a field whose value is longer than 64 KiB: only as much of it is interpreted
+	CodeFieldTooLarge     = "field-too-large"     // a field whose value is longer than 16 KiB, of lists of addresses and identifiers 64 KiB: only as much of it is interpreted
 	CodeHeaderSyntax      = "header-syntax"       // a line of a header block is no field and was skipped, or a field name is none of RFC 5322's and was kept
 	CodeHeaderCharset     = "header-charset"      // octets in a header that are not UTF-8: U+FFFD in its Raw form, read as likely as can be in what is decoded
 	CodeHeaderNUL         = "header-nul"          // NULs in a header, dropped
