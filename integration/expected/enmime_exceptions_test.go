@@ -114,8 +114,8 @@ var enmimeTableExceptions = exceptions{
 	},
 	{
 		message: "no space before continuation", what: "TestReadHeader value", ours: is("line1=foo;"),
-		reason: "A line without a colon that is not indented is appended to the fields that describe a part, whose parameters are torn off so by badly written senders. " +
-			"In any other it is no part of the field, and a problem.",
+		reason: "A line that is not indented goes on with the field before it only where that ends in a semicolon and the line begins with a parameter of a Content-Type or " +
+			"Content-Disposition: senders who wrap badly tear those off. Any other is no part of a field, and a problem.",
 	},
 	{
 		message: "space in name", what: "TestReadHeader correct", ours: is("false"),
