@@ -14,7 +14,6 @@ import (
 	"golang.org/x/text/encoding/simplifiedchinese"
 	"golang.org/x/text/encoding/traditionalchinese"
 	"golang.org/x/text/encoding/unicode"
-	"golang.org/x/text/encoding/unicode/utf32"
 	"golang.org/x/text/transform"
 )
 
@@ -49,8 +48,6 @@ var mailCharsets = map[string]encoding.Encoding{
 	// RFC 2781 §4.3, where the WHATWG has little-endian.
 	"utf-16": unicode.UTF16(unicode.BigEndian, unicode.UseBOM), "utf16": unicode.UTF16(unicode.BigEndian, unicode.UseBOM),
 	"utf16le": unicode.UTF16(unicode.LittleEndian, unicode.UseBOM), "utf16be": unicode.UTF16(unicode.BigEndian, unicode.UseBOM),
-	"utf-32": utf32.UTF32(utf32.BigEndian, utf32.UseBOM), "utf32": utf32.UTF32(utf32.BigEndian, utf32.UseBOM), "ucs-4": utf32.UTF32(utf32.BigEndian, utf32.UseBOM),
-	"utf-32be": utf32.UTF32(utf32.BigEndian, utf32.IgnoreBOM), "utf-32le": utf32.UTF32(utf32.LittleEndian, utf32.IgnoreBOM),
 	"utf_8": unicode.UTF8, "utf8mb4": unicode.UTF8, "utf-8n": unicode.UTF8, "cp65001": unicode.UTF8, "utf-8-mac": unicode.UTF8, "cesu-8": unicode.UTF8,
 	// What stands for "not known", and an encoding of the WHATWG that is for the inside of browsers only.
 	"unknown": nil, "unknown-8bit": nil, "x-unknown": nil, "x-user-defined": nil, "8bit": nil, "default": nil, "none": nil, "binary": nil, "default_charset": nil, "default-charset": nil,

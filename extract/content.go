@@ -117,7 +117,7 @@ func (n *node) problemID() *string {
 	if n.isMultipart() {
 		return nil
 	}
-	return &n.partID
+	return n.id()
 }
 
 // describeType sets the media type of n and what its parameters say.

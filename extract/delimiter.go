@@ -19,7 +19,6 @@ var lineDashes = []byte("\n--")
 // level is an open multipart.
 type level struct {
 	node     *node
-	section  string // of its children: "" or "2.1."
 	boundary string
 	outer    int  // the level this one's boundary hides in Reader.open because it is the same, or -1
 	seen     bool // a delimiter has come
@@ -77,7 +76,7 @@ func (r *Reader) push(l level) {
 	l.outer = -1
 	if i, ok := r.open[l.boundary]; ok {
 		l.outer = i
-		r.problems.add(nil, CodeDuplicateBoundary, "the multipart "+sectionName(l.section)+" has the boundary of one around it")
+		r.problems.add(nil, CodeDuplicateBoundary, l.node.called()+" has the boundary of one around it")
 	}
 	if r.open == nil {
 		r.open = make(map[string]int)

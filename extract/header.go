@@ -57,7 +57,7 @@ func (r *Reader) Header() (*Header, error) {
 	f.report(&r.problems, nil)
 	h.Fields, h.raw, h.Exact = f.fields, f.raw, f.exact && !rest
 	r.fields = int64(len(raw))
-	r.root = &node{partID: "1"}
+	r.root = &node{}
 	r.root.Headers = []schema.Header{}
 	r.describe(r.root, f.raw)
 	r.header, r.lineStart = h, true
@@ -68,7 +68,7 @@ func (r *Reader) Header() (*Header, error) {
 // the limit. Rest says that there is more of it.
 func (r *Reader) readTopHeader() (raw []byte, rest bool, err error) {
 	r.block = block{}
-	r.traceTo(SpanHeader, "")
+	r.traceTo(SpanHeader, nil)
 	raw = r.mem.header[:0]
 	leading, err := r.leadingBlankLines()
 	if err != nil {

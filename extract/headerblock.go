@@ -217,7 +217,7 @@ func (r *Reader) bodyBegins(ahead []byte, whole bool) bool {
 // of the limit: mem.header then holds its beginning, and the rest comes in the window.
 func (r *Reader) readPartHeader(n *node) (whole bool, err error) {
 	r.block = block{}
-	r.traceTo(SpanHeader, n.partID)
+	r.traceTo(SpanHeader, n)
 	raw := r.mem.header[:0]
 	left := r.limits.MaxHeaderBytes - r.fields
 	blank := false

@@ -2,6 +2,7 @@ package extract
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -11,7 +12,9 @@ import (
 // node is a part of the structure. The strings its properties point to are kept in it.
 type node struct {
 	schema.BodyPart
-	partID, blobID string
+	parent         *node  // nil for the root
+	number         int    // among the parts of the parent, from 1
+	partID, blobID string // of a leaf, once it is asked for
 	charset        string // the parameter, or us-ascii where that is implied
 	charsetSaid    bool   // it is the parameter
 	charsetHint    string // the parameter of an enclosing multipart
@@ -21,9 +24,9 @@ type node struct {
 	boundary       string // the parameter, octets as they came
 }
 
-// newNode makes the next child of the multipart parent, whose children's part ids begin with section.
-func newNode(parent *node, section string) *node {
-	n := &node{partID: section + strconv.Itoa(len(parent.SubParts)+1), depth: parent.depth + 1}
+// newNode makes the next child of the multipart parent.
+func newNode(parent *node) *node {
+	n := &node{parent: parent, number: len(parent.SubParts) + 1, depth: parent.depth + 1}
 	n.Headers = []schema.Header{}
 	n.inDigest = parent.Type == "multipart/digest"
 	if n.charsetHint = parent.charsetHint; parent.charsetSaid {
@@ -35,12 +38,46 @@ func newNode(parent *node, section string) *node {
 
 func (n *node) isMultipart() bool { return strings.HasPrefix(n.Type, "multipart/") }
 
-// childSection is what the part ids of a multipart's children begin with; the root has no part id.
-func (n *node) childSection() string {
-	if n.depth == 0 {
-		return ""
+// id is the part id of the leaf n. It is as long as n is deep, so nothing but a leaf has one.
+func (n *node) id() *string {
+	if n.partID == "" {
+		if n.partID = n.section(); n.parent == nil {
+			n.partID = "1"
+		}
 	}
-	return n.partID + "."
+	return &n.partID
+}
+
+// section is the IMAP section of n, "" for the root.
+func (n *node) section() string {
+	size := 0
+	for m := n; m.parent != nil; m = m.parent {
+		size += len(".10") // is enough for most
+	}
+	path := make([]byte, 0, size)
+	for m := n; m.parent != nil; m = m.parent {
+		var digits [20]byte
+		number := strconv.AppendInt(digits[:0], int64(m.number), 10)
+		slices.Reverse(number)
+		if m != n {
+			path = append(path, '.')
+		}
+		path = append(path, number...)
+	}
+	slices.Reverse(path)
+	return string(path)
+}
+
+// called names the multipart n in a detail.
+func (n *node) called() string {
+	const deepest = 50 // no longer than a detail may be
+	if n.depth == 0 {
+		return "the multipart of the message"
+	}
+	if n.depth > deepest {
+		return "a multipart inside " + strconv.Itoa(n.depth) + " others"
+	}
+	return "the multipart " + n.section()
 }
 
 // enter goes into n, whose header has been read, to its first leaf.
@@ -49,7 +86,7 @@ func (r *Reader) enter(n *node) (*Part, error) {
 		return r.leaf(n), nil
 	}
 	if n.depth >= r.limits.MaxDepth {
-		r.problems.add(&n.partID, CodeTooDeep, "a multipart inside "+strconv.Itoa(n.depth)+" others was kept as it is")
+		r.problems.add(n.id(), CodeTooDeep, "a multipart inside "+strconv.Itoa(n.depth)+" others was kept as it is")
 		n.encoding = identity
 		return r.leaf(n), nil
 	}
@@ -62,7 +99,7 @@ func (r *Reader) enter(n *node) (*Part, error) {
 func (r *Reader) enterMultipart(n *node) (*Part, error) {
 	n.SubParts = []*schema.BodyPart{}
 	if n.encoding != identity {
-		r.problems.add(nil, CodeMultipartEncoding, "the transfer encoding of the multipart "+sectionName(n.childSection())+" was ignored")
+		r.problems.add(nil, CodeMultipartEncoding, "the transfer encoding of "+n.called()+" was ignored")
 	}
 	boundary, err := r.boundary(n)
 	if err != nil {
@@ -71,17 +108,17 @@ func (r *Reader) enterMultipart(n *node) (*Part, error) {
 	if boundary == "" {
 		return r.preamble(n)
 	}
-	r.push(level{node: n, section: n.childSection(), boundary: boundary})
+	r.push(level{node: n, boundary: boundary})
 	_, whole, err := r.peek(peekSize)
 	if err != nil {
 		return nil, err
 	}
 	d := r.firstDelimiter(r.pos+min(peekSize, r.end-r.pos), whole)
 	if d.level != len(r.levels)-1 || d.close {
-		r.problems.add(nil, CodeMissingDelimiter, "no delimiter begins the multipart "+sectionName(n.childSection()))
+		r.problems.add(nil, CodeMissingDelimiter, "no delimiter begins "+n.called())
 		return r.preamble(n)
 	}
-	r.consume(SpanPreamble, n.childSection(), r.contentEnd(d))
+	r.consume(SpanPreamble, n, r.contentEnd(d))
 	return r.enterNext(d)
 }
 
@@ -113,7 +150,7 @@ func (r *Reader) preamble(n *node) (*Part, error) {
 	if len(r.levels) > 0 && r.leaves >= r.limits.MaxParts-1 {
 		return r.remainder(r.pos), nil
 	}
-	child := newNode(n, n.childSection())
+	child := newNode(n)
 	child.setType("text/plain")
 	return r.leaf(child), nil
 }
@@ -126,8 +163,8 @@ func (r *Reader) enterNext(d delimiter) (*Part, error) {
 	l := &r.levels[d.level]
 	l.seen = true
 	r.noteOdd(d)
-	n := newNode(l.node, l.section)
-	r.consume(SpanDelimiter, l.section, d.end)
+	n := newNode(l.node)
+	r.consume(SpanDelimiter, l.node, d.end)
 	whole, err := r.readPartHeader(n)
 	if err != nil {
 		return nil, err
@@ -147,7 +184,7 @@ func (r *Reader) noteOdd(d delimiter) {
 
 // opaque makes n, whose header block is too large, a leaf that begins with it.
 func (r *Reader) opaque(n *node) *Part {
-	r.problems.add(&n.partID, CodeHeaderTooLarge, "the header block of the part does not fit in what is left of "+
+	r.problems.add(n.id(), CodeHeaderTooLarge, "the header block of the part does not fit in what is left of "+
 		strconv.FormatInt(r.limits.MaxHeaderBytes, 10)+" octets")
 	n.setType("application/octet-stream")
 	r.prefix = r.mem.header
@@ -159,9 +196,9 @@ func (r *Reader) remainder(start int) *Part {
 	for len(r.levels) > 0 {
 		r.pop()
 	}
-	r.consume(SpanDelimiter, "", start) // the line end before it
-	n := newNode(r.root, "")
-	r.problems.add(&n.partID, CodeTooManyParts, "more than "+strconv.Itoa(r.limits.MaxParts)+" parts: the last holds all the rest")
+	r.consume(SpanDelimiter, r.root, start) // the line end before it
+	n := newNode(r.root)
+	r.problems.add(n.id(), CodeTooManyParts, "more than "+strconv.Itoa(r.limits.MaxParts)+" parts: the last holds all the rest")
 	n.setType("application/octet-stream")
 	return r.leaf(n)
 }
@@ -181,7 +218,7 @@ func (r *Reader) boundary(n *node) (string, error) {
 		b = b[:d.start-r.pos] // what follows is no content of this one
 	}
 	guessed := r.guessBoundary(b)
-	name := "the multipart " + sectionName(n.childSection())
+	name := n.called()
 	if guessed == "" {
 		r.problems.add(nil, CodeMissingBoundary, name+" has no usable boundary: its content is one part")
 	} else {

@@ -24,13 +24,14 @@ type Part struct {
 // leaf makes n the current part.
 func (r *Reader) leaf(n *node) *Part {
 	r.leaves++
+	n.PartID = n.id()
 	n.blobID = schema.BlobID(n.partID)
-	n.PartID, n.BlobID = &n.partID, &n.blobID
+	n.BlobID = &n.blobID
 	p := &Part{BodyPart: &n.BodyPart, node: n}
 	p.body = body{r: r, part: p, encoding: n.encoding}
 	p.Body = &p.body
 	r.cur = p
-	r.traceTo(SpanBody, n.partID)
+	r.traceTo(SpanBody, n)
 	return p
 }
 

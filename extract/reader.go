@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"strings"
 
 	"lsmtpd/schema"
 )
@@ -190,19 +189,19 @@ func (r *Reader) skip() error {
 func (r *Reader) leaveUnclosed() {
 	l := r.levels[len(r.levels)-1]
 	if l.seen {
-		r.problems.add(nil, CodeMissingCloseDelimiter, "the multipart "+sectionName(l.section)+" ends without its close delimiter")
+		r.problems.add(nil, CodeMissingCloseDelimiter, l.node.called()+" ends without its close delimiter")
 	}
 	r.pop()
 }
 
 // leaveClosed leaves the multipart that d closes, and drops its epilogue.
 func (r *Reader) leaveClosed(d delimiter) error {
-	section := r.levels[d.level].section
+	n := r.levels[d.level].node
 	r.noteOdd(d)
 	r.pop()
-	r.consume(SpanDelimiter, section, d.end)
+	r.consume(SpanDelimiter, n, d.end)
 	r.lineStart = true
-	r.traceTo(SpanEpilogue, strings.TrimSuffix(section, "."))
+	r.traceTo(SpanEpilogue, n)
 	blank := true
 	for {
 		c, err := r.chunk()
@@ -215,15 +214,7 @@ func (r *Reader) leaveClosed(d delimiter) error {
 		blank = blank && len(bytes.TrimSpace(c)) == 0
 	}
 	if !blank {
-		r.problems.add(nil, CodeEpilogue, "text after the close delimiter of the multipart "+sectionName(section)+" was dropped")
+		r.problems.add(nil, CodeEpilogue, "text after the close delimiter of "+n.called()+" was dropped")
 	}
 	return nil
-}
-
-// sectionName names a multipart in a detail by the prefix of its children.
-func sectionName(section string) string {
-	if section == "" {
-		return "of the message"
-	}
-	return strings.TrimSuffix(section, ".")
 }

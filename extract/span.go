@@ -1,7 +1,5 @@
 package extract
 
-import "strings"
-
 // SpanKind says what octets of a message are part of.
 type SpanKind string
 
@@ -53,11 +51,20 @@ func (t *tracer) flush() {
 	t.pending = Span{}
 }
 
-// traceTo begins a span at the octet that is consumed next.
-func (r *Reader) traceTo(kind SpanKind, partID string) {
-	if r.tracer != nil {
-		r.tracer.begin(kind, partID, r.offset())
+// traceTo begins a span of n at the octet that is consumed next. The header of
+// the message is traced before there is an n: it is nil.
+func (r *Reader) traceTo(kind SpanKind, n *node) {
+	if r.tracer == nil {
+		return
 	}
+	section := ""
+	if n != nil {
+		section = n.section()
+	}
+	if kind == SpanBody {
+		section = *n.id()
+	}
+	r.tracer.begin(kind, section, r.offset())
 }
 
 // traced says that the octets of the pending span are consumed up to here.
@@ -68,8 +75,8 @@ func (r *Reader) traced() {
 }
 
 // consume consumes the window up to buf[end], a span of its own.
-func (r *Reader) consume(kind SpanKind, section string, end int) {
-	r.traceTo(kind, strings.TrimSuffix(section, "."))
+func (r *Reader) consume(kind SpanKind, n *node, end int) {
+	r.traceTo(kind, n)
 	r.pos = end
 	r.traced()
 }
@@ -77,6 +84,6 @@ func (r *Reader) consume(kind SpanKind, section string, end int) {
 // traceOpaque makes the header block that was begun part of the body of n.
 func (r *Reader) traceOpaque(n *node) {
 	if r.tracer != nil {
-		r.tracer.pending.Kind, r.tracer.pending.PartID = SpanBody, n.partID
+		r.tracer.pending.Kind, r.tracer.pending.PartID = SpanBody, *n.id()
 	}
 }
