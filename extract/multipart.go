@@ -82,44 +82,50 @@ func (n *node) called() string {
 
 // enter goes into n, whose header has been read, to its first leaf.
 func (r *Reader) enter(n *node) (*Part, error) {
-	if !n.isMultipart() {
-		return r.leaf(n), nil
+	for n.isMultipart() {
+		if n.depth >= r.limits.MaxDepth {
+			r.problems.add(n.id(), CodeTooDeep, "a multipart inside "+strconv.Itoa(n.depth)+" others was kept as it is")
+			n.encoding = identity
+			break
+		}
+		d, leaf, err := r.begin(n)
+		if leaf != nil || err != nil {
+			return leaf, err
+		}
+		if n, leaf, err = r.next(d); leaf != nil || err != nil {
+			return leaf, err
+		}
 	}
-	if n.depth >= r.limits.MaxDepth {
-		r.problems.add(n.id(), CodeTooDeep, "a multipart inside "+strconv.Itoa(n.depth)+" others was kept as it is")
-		n.encoding = identity
-		return r.leaf(n), nil
-	}
-	return r.enterMultipart(n)
+	return r.leaf(n), nil
 }
 
-// enterMultipart opens the multipart n and goes to its first leaf. The text
-// before the first delimiter is dropped when the delimiter comes within
-// peekSize; otherwise it is a leaf, so that nothing is lost.
-func (r *Reader) enterMultipart(n *node) (*Part, error) {
+// begin opens the multipart n and returns its first delimiter. The text before
+// it is dropped when the delimiter comes within peekSize; otherwise it is a
+// leaf, so that nothing is lost.
+func (r *Reader) begin(n *node) (d delimiter, leaf *Part, err error) {
 	n.SubParts = []*schema.BodyPart{}
 	if n.encoding != identity {
 		r.problems.add(nil, CodeMultipartEncoding, "the transfer encoding of "+n.called()+" was ignored")
 	}
 	boundary, err := r.boundary(n)
 	if err != nil {
-		return nil, err
+		return d, nil, err
 	}
 	if boundary == "" {
-		return r.preamble(n)
+		return d, r.preamble(n), nil
 	}
 	r.push(level{node: n, boundary: boundary})
 	_, whole, err := r.peek(peekSize)
 	if err != nil {
-		return nil, err
+		return d, nil, err
 	}
-	d := r.firstDelimiter(r.pos+min(peekSize, r.end-r.pos), whole)
+	d = r.firstDelimiter(r.pos+min(peekSize, r.end-r.pos), whole)
 	if d.level != len(r.levels)-1 || d.close {
 		r.problems.add(nil, CodeMissingDelimiter, "no delimiter begins "+n.called())
-		return r.preamble(n)
+		return d, r.preamble(n), nil
 	}
 	r.consume(SpanPreamble, n, r.contentEnd(d))
-	return r.enterNext(d)
+	return d, nil, nil
 }
 
 // contentEnd is where the content before the delimiter d ends, at buf[pos] or behind it.
@@ -146,33 +152,34 @@ func (r *Reader) firstDelimiter(end int, eof bool) delimiter {
 }
 
 // preamble makes a leaf of what comes in the multipart n before a delimiter.
-func (r *Reader) preamble(n *node) (*Part, error) {
+func (r *Reader) preamble(n *node) *Part {
 	if len(r.levels) > 0 && r.leaves >= r.limits.MaxParts-1 {
-		return r.remainder(r.pos), nil
+		return r.remainder(r.pos)
 	}
 	child := newNode(n)
 	child.setType("text/plain")
-	return r.leaf(child), nil
+	return r.leaf(child)
 }
 
-// enterNext goes into the part that begins behind d, a delimiter of the innermost multipart.
-func (r *Reader) enterNext(d delimiter) (*Part, error) {
+// next is the part that begins behind d, a delimiter of the innermost
+// multipart, with its header read; or a leaf, where it can be nothing else.
+func (r *Reader) next(d delimiter) (n *node, leaf *Part, err error) {
 	if r.leaves >= r.limits.MaxParts-1 {
-		return r.remainder(d.start), nil
+		return nil, r.remainder(d.start), nil
 	}
 	l := &r.levels[d.level]
 	l.seen = true
 	r.noteOdd(d)
-	n := newNode(l.node)
+	n = newNode(l.node)
 	r.consume(SpanDelimiter, l.node, d.end)
 	whole, err := r.readPartHeader(n)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if !whole {
-		return r.opaque(n), nil
+		return nil, r.opaque(n), nil
 	}
-	return r.enter(n)
+	return n, nil, nil
 }
 
 // noteOdd notes that d has something behind it.

@@ -153,7 +153,11 @@ func (r *Reader) nextPart() (*Part, error) {
 			}
 			continue
 		}
-		return r.enterNext(d)
+		n, leaf, err := r.next(d)
+		if leaf != nil || err != nil {
+			return leaf, err
+		}
+		return r.enter(n)
 	}
 	for len(r.levels) > 0 {
 		r.leaveUnclosed()
