@@ -268,7 +268,8 @@ func (a *addressItem) address(c *charsets) (address schema.EmailAddress, ok bool
 		if a.email == "" {
 			return address, false
 		}
-		return newAddress(c.decodeText(string(a.words)), strings.Join(strings.Fields(stripComments(a.email)), "")), true
+		email := strings.Join(strings.Fields(stripComments(a.email)), "")
+		return newAddress(c.decodeText(string(a.words)), email), email != ""
 	}
 	text := strings.TrimSpace(string(a.literal))
 	if text == "" {

@@ -58,7 +58,7 @@ func (r *Reader) describe(n *node, fields []schema.Header) {
 	}
 	n.RawName, n.Name = nameOf(r.charsets, &disposition.filename, &typed.filename, &typed.name, &disposition.name, &typed.file, &disposition.file)
 	if n.Name == nil {
-		n.Name = customaryName(n.Type, typed.smimeType.text(r.charsets))
+		n.Name = customaryName(n.Type, &typed.smimeType, r.charsets)
 	}
 	if n.Type == "text/plain" {
 		if format := strings.ToLower(printable(typed.format.text(r.charsets), maxName)); format != "" {
@@ -83,21 +83,8 @@ func findContentFields(fields []schema.Header) (c contentFields) {
 		if len(name) < len("Content-ID") || !strings.EqualFold(name[:len("Content-")], "Content-") {
 			continue
 		}
-		var to **string
-		switch strings.ToLower(name[len("Content-"):]) {
-		case "type":
-			to = &c.contentType
-		case "transfer-encoding":
-			to = &c.encoding
-		case "disposition":
-			to = &c.disposition
-		case "id":
-			to = &c.id
-		case "language":
-			to = &c.language
-		case "location":
-			to = &c.location
-		default:
+		to := c.field(name[len("Content-"):])
+		if to == nil {
 			continue
 		}
 		if *to == nil {
@@ -110,6 +97,19 @@ func findContentFields(fields []schema.Header) (c contentFields) {
 		}
 	}
 	return c
+}
+
+// field is where the value of the field "Content-" and name goes, nil for one that tells nothing.
+func (c *contentFields) field(name string) **string {
+	for _, f := range [...]struct {
+		name string
+		to   **string
+	}{{"Type", &c.contentType}, {"Transfer-Encoding", &c.encoding}, {"Disposition", &c.disposition}, {"ID", &c.id}, {"Language", &c.language}, {"Location", &c.location}} {
+		if len(name) == len(f.name) && strings.EqualFold(name, f.name) {
+			return f.to
+		}
+	}
+	return nil
 }
 
 // problemID is what a problem of n refers to: nil for a multipart, which has no part id.
@@ -175,14 +175,14 @@ func parseDisposition(s string) (value string, p parameters) {
 	if n == len(value) {
 		return value, p
 	}
-	s = unfolded(s)
-	at := strings.Index(s, value) + n
-	if value[n] == '=' {
-		s = ";" + s
-	} else {
-		s = s[:at] + ";" + s[at+1:]
+	s = strings.ReplaceAll(unfolded(s), "\x00", "")
+	at := strings.Index(s, value)
+	switch {
+	case value[n] == '=':
+		value, p = parseParameters(";" + s)
+	case at >= 0: // else comments divide it
+		value, p = parseParameters(s[:at+n] + ";" + s[at+n+1:])
 	}
-	value, p = parseParameters(s)
 	p.repaired("missing semicolon")
 	return value[:tokenLength(value)], p
 }

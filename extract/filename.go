@@ -64,30 +64,24 @@ func cutName(s string) string {
 	return strings.TrimSpace(cutString(s, maxName-len(suffix))) + suffix
 }
 
-// customaryName is the name by which programs know an S/MIME or PGP part that
-// has none: RFC 8551 §3.2.1, RFC 3156.
-func customaryName(mediaType, smimeType string) *string {
-	name := ""
-	switch mediaType {
-	case "application/pkcs7-mime", "application/x-pkcs7-mime":
-		switch strings.ToLower(smimeType) {
-		case "certs-only":
-			name = "smime.p7c"
-		case "compressed-data":
-			name = "smime.p7z"
-		default:
-			name = "smime.p7m"
+// customaryNames are those by which programs know S/MIME and PGP parts: RFC 8551 §3.2.1, RFC 3156.
+var customaryNames = map[string]*string{
+	"application/pkcs7-mime": new("smime.p7m"), "application/x-pkcs7-mime": new("smime.p7m"),
+	"application/pkcs7-signature": new("smime.p7s"), "application/x-pkcs7-signature": new("smime.p7s"),
+	"application/pkcs10": new("smime.p10"), "application/x-pkcs10": new("smime.p10"),
+	"application/pgp-signature": new("signature.asc"), "application/pgp-keys": new("key.asc"),
+}
+
+// smimeNames are those of S/MIME parts by their smime-type, where it is another.
+var smimeNames = map[string]*string{"certs-only": new("smime.p7c"), "compressed-data": new("smime.p7z")}
+
+// customaryName is the customary name of a part that has none, nil for most.
+func customaryName(mediaType string, smimeType *parameter, c *charsets) *string {
+	name := customaryNames[mediaType]
+	if name != nil && *name == "smime.p7m" && smimeType.present() {
+		if other := smimeNames[strings.ToLower(smimeType.text(c))]; other != nil {
+			return other
 		}
-	case "application/pkcs7-signature", "application/x-pkcs7-signature":
-		name = "smime.p7s"
-	case "application/pkcs10", "application/x-pkcs10":
-		name = "smime.p10"
-	case "application/pgp-signature":
-		name = "signature.asc"
-	case "application/pgp-keys":
-		name = "key.asc"
-	default:
-		return nil
 	}
-	return &name
+	return name
 }

@@ -311,6 +311,9 @@ func (p *parameter) text(c *charsets) string {
 	if !p.present() {
 		return ""
 	}
+	if p.plain != nil && p.extended == nil && p.sections == nil && isToken(*p.plain) { // nothing to decode
+		return *p.plain
+	}
 	value, charset := p.extendedValue()
 	switch {
 	case charset != "":
