@@ -61,7 +61,7 @@ func TestFileName(t *testing.T) {
 		{"comma for a semicolon", "attachment, filename=a.pdf", "", "a.pdf"},
 		{"no disposition", "filename=a.pdf", "", "a.pdf"},
 		{"colon for a semicolon", "attachment:filename=a.pdf", "", "a.pdf"},
-		{"escaped quote at its end", "", `application/pdf; name=value1\"`, "value1"},
+		{"escaped quote at its end", "", `application/pdf; name=value1\"`, `value1"`},
 		{"S/MIME", "", "application/pkcs7-mime; smime-type=enveloped-data", "smime.p7m"},
 		{"S/MIME certificates", "", "application/pkcs7-mime; smime-type=certs-only", "smime.p7c"},
 		{"S/MIME signature", "attachment", "application/x-pkcs7-signature", "smime.p7s"},

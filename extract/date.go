@@ -215,7 +215,7 @@ var zoneHours = map[string]int{"GMT": 0, "UT": 0, "UTC": 0, "Z": 0, "EST": -5, "
 
 // setZone takes a zone by its name, and GMT+0100. False for what is none of the RFC's.
 func (d *dateReader) setZone(w string) bool {
-	name, known := strings.ToUpper(w), false
+	name := strings.ToUpper(w)
 	if i := strings.IndexAny(w, "+-"); i > 0 && d.setOffset(w[i:]) {
 		return false
 	}

@@ -204,7 +204,9 @@ func (p *parameters) unquoted(name, s string) (value, rest string) {
 	}
 	value = strings.TrimSpace(value)
 	if strings.Contains(value, `\"`) { // quoted once too often
-		value = strings.Trim(strings.ReplaceAll(value, `\"`, `"`), `"`)
+		if value = strings.ReplaceAll(value, `\"`, `"`); len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"' {
+			value = value[1 : len(value)-1]
+		}
 	}
 	if value != "" && !isToken(value) && !strings.HasSuffix(name, "*") {
 		p.repaired("value of " + name + " without quotes")

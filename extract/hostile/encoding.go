@@ -42,7 +42,7 @@ func encodings() (list []Message) {
 	} {
 		list = append(list,
 			kind(e.encoding+": "+e.name, "Content-Type: application/pdf\r\nContent-Transfer-Encoding: "+e.encoding+"\r\n\r\n", e.unit),
-			counted("100,000 parts in "+e.encoding+": "+e.name, mixed, "--x\r\nContent-Transfer-Encoding: "+e.encoding+"\r\n\r\n"+e.unit[:min(len(e.unit), 10)]+"\r\n", 100_000))
+			counted("100,000 parts in "+e.encoding+": "+e.name, mixed, "--x\r\nContent-Transfer-Encoding: "+e.encoding+"\r\n\r\n"+e.unit[:min(len(e.unit), 10)]+"\r\n"))
 	}
 	return list
 }
@@ -113,7 +113,7 @@ func texts() (list []Message) {
 		}
 		list = append(list,
 			kind("text: "+x.name, mixed, header+body+"\r\n"),
-			counted("100,000 texts: "+x.name, mixed, header+body[:min(len(body), 40)]+"\r\n", 100_000))
+			counted("100,000 texts: "+x.name, mixed, header+body[:min(len(body), 40)]+"\r\n"))
 	}
 	return append(list, kind("text: one part", fmt.Sprintf("Content-Type: text/html; charset=%s\r\n\r\n", "gb18030"), "<a>\x81\x30\x81\x30"))
 }

@@ -81,16 +81,6 @@ func Corpora(t testing.TB) (messages []CorpusMessage, complete bool) {
 	return messages, complete
 }
 
-// installCorpora gets all corpora.
-func installCorpora(ctx context.Context) error {
-	var errs []error
-	for _, c := range corpora {
-		_, err := c.root(ctx)
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
-}
-
 // read returns the messages of the corpus, and an error where they are fewer than are known.
 func (c corpus) read(ctx context.Context) ([]CorpusMessage, error) {
 	root, err := c.root(ctx)

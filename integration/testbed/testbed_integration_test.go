@@ -348,3 +348,13 @@ func TestS3FromEnvironment(t *testing.T) {
 		t.Errorf("uploads in its files: got %v, want %v", err, ErrExternal)
 	}
 }
+
+// installCorpora gets all corpora.
+func installCorpora(ctx context.Context) error {
+	var errs []error
+	for _, c := range corpora {
+		_, err := c.root(ctx)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
