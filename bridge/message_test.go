@@ -106,6 +106,54 @@ func TestPublishedMessage(t *testing.T) {
 				t.Errorf("blob %+v, want a value", m.Blobs["b1"])
 			}
 		}},
+		{"types that were not said", crlf("Content-Type: multipart/mixed; boundary=x", "", "--x", "Content-Type: application/octet-stream; name=a", "", "%PDF-1.7", "--x", "Content-Type: application/pdf", "", "\x00\x01\x02", "--x", "", "--x--"),
+			func(t *testing.T, _ *bed, m *schema.Message) {
+				var got []string
+				for leaf := range m.Email.BodyStructure.Leaves() {
+					if got = append(got, "none"); leaf.SniffedType != nil {
+						got[len(got)-1] = *leaf.SniffedType
+					}
+				}
+				if want := "application/pdf application/octet-stream none"; strings.Join(got, " ") != want {
+					t.Errorf("sniffed types %q, want %q", got, want)
+				}
+				if a := m.Email.Attachments; len(a) != 2 || a[0].SniffedType == nil || *a[0].SniffedType != "application/pdf" {
+					t.Errorf("attachments %+v", a)
+				}
+			}},
+		{"a type beyond what is kept", crlf("Content-Type: application/octet-stream", "Content-Transfer-Encoding: base64", "", "JVBERi0xLjcK", strings.Repeat("AAAA", 50_000)),
+			func(t *testing.T, _ *bed, m *schema.Message) {
+				if p := m.Email.BodyStructure; p.SniffedType == nil || *p.SniffedType != "application/pdf" || m.Blobs["b1"].Stored == nil {
+					t.Errorf("structure %+v, blob %+v", p.BodyProperties, m.Blobs["b1"])
+				}
+			}},
+		{"a delivery report", crlf("Content-Type: multipart/report; report-type=delivery-status; boundary=x", "", "--x", "", "Sorry.", "--x", "Content-Type: message/delivery-status", "",
+			"Reporting-MTA: dns; mx.example.org", "", "Final-Recipient: rfc822; nobody@example.org", "Action: failed", "Status: 5.1.1", "", "--x", "Content-Type: message/rfc822", "",
+			"Message-ID: <1@example.org>", "", strings.Repeat("0123456789\r\n", 10_000), "--x--"),
+			func(t *testing.T, _ *bed, m *schema.Message) {
+				r := m.Email.Report
+				if r == nil || r.Type != "delivery-status" || len(r.Recipients) != 1 || r.Recipients[0].Status == nil || *r.Recipients[0].Status != "5.1.1" ||
+					r.OriginalMessageID == nil || *r.OriginalMessageID != "1@example.org" {
+					t.Errorf("report %+v", r)
+				}
+			}},
+		{"many parts of which each is small", crlf("Content-Type: multipart/mixed; boundary=x", "", strings.Repeat("--x\r\nContent-Type: application/octet-stream\r\n\r\n"+strings.Repeat("0123456789", 3_000)+"\r\n", 12)+"--x--"),
+			func(t *testing.T, _ *bed, m *schema.Message) {
+				stored := 0
+				for _, b := range m.Blobs {
+					if b.Stored != nil {
+						stored++
+					}
+				}
+				if stored == 0 || len(m.Problems) != 1 || m.Problems[0].Code != "inline-limit" {
+					t.Errorf("%d parts stored, problems %+v, want one inline-limit", stored, m.Problems)
+				}
+			}},
+		{"a text in no charset", crlf("Content-Type: text/plain; charset=x-none", "", "Gr\xfc\xdfe aus M\xfcnchen und K\xf6ln"), func(t *testing.T, _ *bed, m *schema.Message) {
+			if v := m.Email.BodyValues["1"]; v.Value != "Grüße aus München und Köln\n" || !v.IsEncodingProblem || len(m.Problems) != 1 || m.Problems[0].Code != "unknown-charset" {
+				t.Errorf("bodyValue %+v, problems %+v", v, m.Problems)
+			}
+		}},
 		{"text whose octets the value does not give", crlf("Content-Type: text/plain; charset=iso-8859-1", "", "Gr\xfc\xdfe"), func(t *testing.T, _ *bed, m *schema.Message) {
 			if m.Email.BodyValues["1"].Value != "Grüße\n" || !bytes.Equal(m.Blobs["b1"].Inline, []byte("Gr\xfc\xdfe\r\n")) {
 				t.Errorf("bodyValue %+v, blob %+v", m.Email.BodyValues["1"], m.Blobs["b1"])

@@ -21,7 +21,13 @@
 // that is not. CPU grows with the octets, whatever the structure: one search
 // finds the delimiters of all open multiparts.
 //
-// The octets of a part are never converted between charsets; Text does that
-// for those who show them. Left out are the content of message/rfc822 parts,
+// Processor time is bounded, too: of a field no more is interpreted than 16 KiB,
+// of a list of addresses or identifiers 64 KiB, and no more than eight texts of
+// a message are searched for what charset they are in.
+//
+// The octets of a part are never converted between charsets; Part.Text does that
+// for those who show them. SniffType says what they look like, Report what a
+// delivery status, disposition or feedback report says, and Trace what each octet
+// of the message is part of. Left out are the content of message/rfc822 parts,
 // which are leaves, and formats that are not MIME: uuencode, TNEF, S/MIME.
 package extract
