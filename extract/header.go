@@ -102,7 +102,7 @@ func (r *Reader) readTopHeader() (raw []byte, rest bool, err error) {
 			break
 		}
 	}
-	r.mem.header = raw
+	r.mem.header, r.block.raw = raw, raw
 	return raw, rest, nil
 }
 

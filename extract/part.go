@@ -49,7 +49,6 @@ type body struct {
 	out        []byte // in small
 	base64     base64Decoder
 	quoted     quotedDecoder
-	noted      map[string]bool // problem codes noted of this part
 }
 
 func (b *body) err() error {
@@ -101,6 +100,7 @@ func (b *body) readDecoded(p []byte) (int, error) {
 			return n, nil
 		}
 		if b.final {
+			b.report()
 			return 0, io.EOF
 		}
 		c, err := b.r.chunk()
@@ -132,31 +132,29 @@ func (b *body) decode(dst []byte) int {
 	var n, used int
 	if b.encoding == base64Encoding {
 		n, used = b.base64.decode(dst, src, b.final)
-		b.note(&b.base64.garbage, CodeBase64Garbage, "octets outside the base64 alphabet were skipped")
-		b.note(&b.base64.resumed, CodeBase64AfterPadding, "data after the padding was decoded too")
-		b.note(&b.base64.truncated, CodeBase64Truncated, "the data ends without its last octets or their padding")
 	} else {
 		n, used = b.quoted.decode(dst, src, b.final)
-		b.note(&b.quoted.invalid, CodeQuotedPrintable, "an \"=\" that begins no escape was kept")
 	}
 	b.start += used
 	return n
 }
 
-// note notes a problem the decoder saw, once a part.
-func (b *body) note(seen *bool, code, detail string) {
-	if !*seen {
-		return
+// report notes what the decoder saw, at the end of the part or where the reading of it ends.
+func (b *body) report() {
+	for _, p := range [...]struct {
+		seen         *bool
+		code, detail string
+	}{
+		{&b.base64.garbage, CodeBase64Garbage, "octets outside the base64 alphabet were skipped"},
+		{&b.base64.resumed, CodeBase64AfterPadding, "data after the padding was decoded too"},
+		{&b.base64.truncated, CodeBase64Truncated, "the data ends without its last octets or their padding"},
+		{&b.quoted.invalid, CodeQuotedPrintable, "an \"=\" that begins no escape was kept"},
+	} {
+		if *p.seen {
+			b.r.problems.add(b.part.PartID, p.code, p.detail)
+		}
+		*p.seen = false
 	}
-	*seen = false
-	if b.noted[code] {
-		return
-	}
-	if b.noted == nil {
-		b.noted = make(map[string]bool)
-	}
-	b.noted[code] = true
-	b.r.problems.add(b.part.PartID, code, detail)
 }
 
 // WriteTo implements io.WriterTo: the octets go to w without another copy where they need no decoding.

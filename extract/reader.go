@@ -179,6 +179,7 @@ func (r *Reader) skip() error {
 	if r.cur == nil {
 		return nil
 	}
+	r.cur.body.report()
 	r.cur = nil
 	for {
 		if _, err := r.chunk(); err == io.EOF {
