@@ -27,8 +27,10 @@ type level struct {
 // boundaryFilter is a filter of the boundaries that are open: most lines that are
 // none of them are told by it at once. It may hold some that are open no more.
 type boundaryFilter struct {
-	bits  [64]uint64
-	stale int // boundaries that are open no more
+	single [4]uint64  // by the octet of those that have one
+	pairs  [16]uint64 // by the first two octets of the others
+	bits   [64]uint64 // by the length and three octets of all
+	stale  int        // boundaries that are open no more
 }
 
 // place is where text, not empty, has its bit.
@@ -41,6 +43,20 @@ func (*boundaryFilter) place(text []byte) (word, bit int) {
 func (f *boundaryFilter) add(text string) {
 	word, bit := f.place([]byte(text))
 	f.bits[word] |= 1 << bit
+	if len(text) == 1 {
+		f.single[text[0]>>6] |= 1 << (text[0] & 63)
+	} else {
+		p := pair(text[0], text[1])
+		f.pairs[p>>6] |= 1 << (p & 63)
+	}
+}
+
+func pair(first, second byte) uint { return (uint(first)*37 + uint(second)) & 1023 }
+
+// begins reports that what begins with these two octets may begin with one of them.
+func (f *boundaryFilter) begins(first, second byte) bool {
+	p := pair(first, second)
+	return f.single[first>>6]>>(first&63)&1 != 0 || f.pairs[p>>6]>>(p&63)&1 != 0
 }
 
 // has reports that text may be one of them.
@@ -123,15 +139,18 @@ func (r *Reader) delimiterAt(at, end int, eof bool) (d delimiter, more bool) {
 	}
 	r.work += int64(len(line))
 	text := trimmedRight(line[len("--"):])
-	if d = r.lookUp(text); d.level < 0 {
+	level, closes := r.lookUp(text)
+	odd := level < 0
+	if odd {
 		// RFC 2046 §5.1.1: it is enough that the boundary begins the line. What may go on with a boundary makes another one of it.
 		if n := boundaryLength(text); n > 0 && n < len(text) {
-			d = r.lookUp(text[:n])
-			d.odd = d.level >= 0
+			level, closes = r.lookUp(text[:n])
 		}
 	}
-	d.start, d.end = at, at+len(line)
-	return d, false
+	if level < 0 {
+		return none, false
+	}
+	return delimiter{level: level, close: closes, odd: odd, start: at, end: at + len(line)}, false
 }
 
 // boundaryLength is how far text, without its dashes, goes on as boundaries do, as far as one could be found.
@@ -152,20 +171,20 @@ var isNoBoundary = func() (none [256]bool) {
 }()
 
 // lookUp finds the innermost multipart of which text, a line without its
-// dashes and trailing blanks, is the delimiter or the close delimiter.
-func (r *Reader) lookUp(text []byte) delimiter {
-	d := delimiter{level: -1}
+// dashes and trailing blanks, is the delimiter or the close delimiter; -1 for none.
+func (r *Reader) lookUp(text []byte) (level int, closes bool) {
+	level = -1
 	if r.filter.has(text) {
 		if i, ok := r.open[string(text)]; ok {
-			d.level = i
+			level = i
 		}
 	}
 	if n := len(text) - len("--"); n > 0 && text[n] == '-' && text[n+1] == '-' && r.filter.has(text[:n]) {
-		if i, ok := r.open[string(text[:n])]; ok && i > d.level {
-			d.level, d.close = i, true
+		if i, ok := r.open[string(text[:n])]; ok && i > level {
+			level, closes = i, true
 		}
 	}
-	return d
+	return level, closes
 }
 
 // trimmedRight is s without blanks and line ends behind it.
@@ -253,8 +272,8 @@ func (r *Reader) nextDelimiter(from, end int, eof bool) (contentEnd int, d delim
 		if i < 0 {
 			break
 		}
-		if at = i + len(lineDashes); at < len(b) && b[at] == '\n' {
-			continue // no boundary is empty
+		if at = i + len(lineDashes); r.isOrdinary(b[at:]) {
+			continue
 		}
 		d, more = r.delimiterAt(i+1, end, eof)
 		if more || d.level >= 0 {
@@ -270,6 +289,23 @@ func (r *Reader) nextDelimiter(from, end int, eof bool) (contentEnd int, d delim
 		return end, delimiter{level: -1}, false
 	}
 	return end - lineEndSuffix(b[from:]), delimiter{level: -1}, true
+}
+
+// isOrdinary reports where it is quickly told that two dashes and b behind them are no delimiter.
+func (r *Reader) isOrdinary(b []byte) bool {
+	if len(b) < 2 {
+		return false
+	}
+	if !r.filter.begins(b[0], b[1]) {
+		return true
+	}
+	n := boundaryLength(b)
+	r.work += int64(n)
+	if n == len(b) || b[n] != '\n' {
+		return false
+	}
+	level, _ := r.lookUp(trimmedRight(b[:n]))
+	return level < 0
 }
 
 // nextDashes is where in b, from at on, a line end before "--" is, or -1.

@@ -40,6 +40,7 @@ func structures() []Message {
 		kind("near misses in lines of dashes", mixed+"--x\r\n\r\n", "\n--"),
 		kind("near misses of one octet", mixed+"--x\r\n\r\n", "\n--y"),
 		kind("near misses in the middle", "Content-Type: multipart/mixed; boundary=xxxx\r\n\r\n--xxxx\r\n\r\n", "\n--xyxx"),
+		kind("near misses behind two octets", "Content-Type: multipart/mixed; boundary=xxx\r\n\r\n--xxx\r\n\r\n", "\n--xx"),
 		kind("near misses in long lines", mixed+"--x\r\n\r\n", "\n--"+strings.Repeat("x", 2100)),
 		kind("near misses by an octet after blanks", mixed+"--x\r\n\r\n", "\n--x"+strings.Repeat(" ", 2000)+"y"),
 		kind("near misses of a long boundary", "Content-Type: multipart/mixed; boundary="+strings.Repeat("x", 70)+"\r\n\r\n--"+strings.Repeat("x", 70)+"\r\n\r\n", "\r\n--"+strings.Repeat("x", 69)),
