@@ -64,7 +64,8 @@ func (r *Reader) headerPiece() (piece []byte, blank bool, err error) {
 }
 
 // moreFields adds to a line of a field the lines behind it that are surely of
-// fields, as far as they are in the window: one by one they would cost more than they are.
+// fields, or to be skipped, as far as they are in the window: one by one they
+// would cost more than they are.
 func (r *Reader) moreFields(line []byte) []byte {
 	b, n := r.buf[r.pos:r.end], len(line)
 	if !r.block.fields || line[n-1] != '\n' {
@@ -78,7 +79,7 @@ func (r *Reader) moreFields(line []byte) []byte {
 			break
 		}
 		r.work += int64(i + 1)
-		if !isBlank(rest[0]) && (rest[0] == '-' || plainName(rest[:i]) == 0) {
+		if c := rest[0]; c == '-' || c == '\r' || c == '\n' || !r.block.skip && !isBlank(c) && plainName(rest[:i]) == 0 {
 			break
 		}
 		n += i + 1
@@ -382,7 +383,10 @@ func (f *fieldList) addLine(line string, first bool) {
 		return
 	}
 	colon := strings.IndexByte(value[:min(len(value), maxFieldName)], ':')
-	name := strings.Trim(value[:max(colon, 0)], " \t\r\n")
+	name := ""
+	if colon > 0 {
+		name = strings.Trim(value[:colon], " \t\r\n")
+	}
 	if name == "" || !isFieldName(name) {
 		f.exact = false
 		f.addFlaw("a line that is no field was skipped", value)
@@ -433,25 +437,19 @@ func (f *fieldList) clean() {
 
 // appendCleaned appends cleaned(s).
 func appendCleaned(b []byte, s string) []byte {
-	for i := 0; i < len(s); {
-		n := 0
-		for i+n < len(s) && s[i+n] != 0 && s[i+n] < utf8.RuneSelf {
-			n++
+	b = slices.Grow(b, len(s))
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == 0:
+		case c < utf8.RuneSelf:
+			b = append(b, c)
+		case i+1 == len(s) || s[i+1]&0xc0 != 0x80: // continues with nothing
+			b = append(b, "\uFFFD"...)
+		default:
+			r, n := utf8.DecodeRuneInString(s[i:])
+			b = utf8.AppendRune(b, r)
+			i += n - 1
 		}
-		if n == 0 && s[i] == 0 {
-			i++
-			continue
-		}
-		if n == 0 {
-			var c rune
-			if c, n = utf8.DecodeRuneInString(s[i:]); c == utf8.RuneError && n == 1 {
-				b = append(b, "\uFFFD"...)
-				i++
-				continue
-			}
-		}
-		b = append(b, s[i:i+n]...)
-		i += n
 	}
 	return b
 }
@@ -473,7 +471,7 @@ func fieldLength(s string) (length int, joined, bare bool) {
 		}
 		n += i + 1
 		switch {
-		case n == len(s) || strings.Trim(s[:n], "\r\n") == "":
+		case n == len(s) || isLineEnd(s[:n]):
 			return n, joined, bare
 		case isBlank(s[n]):
 		case last >= start && s[last] == ';' && beginsParameter(s[n:min(len(s), n+maxParameterName)]):
