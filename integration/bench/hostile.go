@@ -113,8 +113,8 @@ func hostileMail(ctx context.Context, args []string, out, diag io.Writer) error 
 		}
 	}
 	fmt.Fprintf(out, `Processor time, user and system, of all threads and so with what the collector needs; medians of %d rounds.
-Copy: the same octets from the same source, with SHA-256. Read: header, description, all parts with their bodies, structure, body lists,
-texts and preview of what is kept in the envelope, problems. JSON is not written. Limits default: those of lsmtpd; raised: none.
+Copy: the same octets from the same source, with SHA-256. Read: header, description, all parts with their bodies and sniffed types, structure,
+body lists, report, texts and preview of what is kept in the envelope, problems. JSON is not written. Limits default: those of lsmtpd; raised: none.
 `, o.rounds)
 	switch {
 	case measured == 0:
@@ -214,6 +214,8 @@ type mailbox struct {
 	inline int64 // octets it may keep of a message
 	head   []byte
 	rest   []byte
+
+	reports map[string][]byte // of a message, the parts that say what it reports
 }
 
 // offloadThreshold is the default of lsmtpd's message.offload_threshold.
@@ -249,8 +251,14 @@ func (m *mailbox) read(src io.Reader) error {
 		return err
 	}
 	e.BodyStructure = r.Structure()
+	e.Report = r.Report(func(partID string) []byte { return m.reports[partID] })
 	e.SortBody()
-	describeTexts(&e, texts)
+	for _, t := range texts {
+		value := t.part.Text(t.octets, t.whole)
+		if e.Preview == "" {
+			e.Preview = extract.Preview(value.Value, t.part.Type == "text/html")
+		}
+	}
 	r.Problems()
 	return nil
 }
@@ -258,6 +266,7 @@ func (m *mailbox) read(src io.Reader) error {
 // readParts reads all parts, and keeps what the envelope keeps of them.
 func (m *mailbox) readParts(r *extract.Reader) (texts []mailboxText, err error) {
 	left := m.inline
+	m.reports = map[string][]byte{}
 	for {
 		p, err := r.NextPart()
 		if err == io.EOF {
@@ -278,8 +287,9 @@ func (m *mailbox) readParts(r *extract.Reader) (texts []mailboxText, err error) 
 				return nil, err
 			}
 		}
-		isText := p.Type == "text/plain" || p.Type == "text/html"
-		if !isText && !whole {
+		p.SniffedType = extract.SniffType(m.head[:n])
+		isText, isReport := p.Type == "text/plain" || p.Type == "text/html", extract.IsReportPart(p.BodyPart)
+		if !isText && !isReport && !whole {
 			continue
 		}
 		keep := min(int64(n), left, offloadThreshold)
@@ -288,29 +298,8 @@ func (m *mailbox) readParts(r *extract.Reader) (texts []mailboxText, err error) 
 		if isText {
 			texts = append(texts, mailboxText{p, octets, whole && keep == int64(n)})
 		}
-	}
-}
-
-// describeTexts sets the values of the texts in the body of e, and its preview.
-func describeTexts(e *schema.Email, texts []mailboxText) {
-	e.BodyValues = map[string]schema.BodyValue{}
-	inBody := map[string]bool{}
-	lists := [][]schema.BodyProperties{e.TextBody, e.HTMLBody}
-	for _, list := range lists {
-		for _, p := range list {
-			inBody[*p.PartID] = true
-		}
-	}
-	for _, t := range texts {
-		if inBody[*t.part.PartID] {
-			e.BodyValues[*t.part.PartID] = t.part.Text(t.octets, t.whole)
-		}
-	}
-	for _, list := range lists {
-		for _, p := range list {
-			if v, ok := e.BodyValues[*p.PartID]; ok && e.Preview == "" {
-				e.Preview = extract.Preview(v.Value, p.Type == "text/html")
-			}
+		if isReport {
+			m.reports[*p.PartID] = octets
 		}
 	}
 }
