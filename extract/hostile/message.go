@@ -84,9 +84,12 @@ func kind(name, head, unit string) Message {
 	return Message{Name: name, pieces: func(octets int64) []piece { return []piece{once(head), many(unit, octets-int64(len(head)))} }}
 }
 
+// manyTimes is how often counted has its unit.
+const manyTimes = 100_000
+
 // counted is a message that begins with head and then has unit 100,000 times, or as often as there may be.
 func counted(name, head, unit string) Message {
 	return Message{Name: name, pieces: func(octets int64) []piece {
-		return []piece{once(head), times(unit, min(100_000, max(1, octets/int64(len(unit)))))}
+		return []piece{once(head), times(unit, min(manyTimes, max(1, octets/int64(len(unit)))))}
 	}}
 }
