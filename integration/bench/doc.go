@@ -7,6 +7,7 @@
 //	go run ./integration/bench speed --before PROGRAM
 //	go run ./integration/bench engine
 //	go run ./integration/bench connections
+//	go run ./integration/bench hostile
 //
 // "memory" sends the loads of the memory promise, each to a fresh lsmtpd, and
 // compares the peak of its resident set (VmHWM of proc_pid_status(5), so on
@@ -14,6 +15,12 @@
 // with S3. It exits with 1 when a limit is exceeded or a mail is not accepted.
 // With --huge it sends mails of 5 GB instead, by DATA and by BDAT, which are
 // made while they are sent, with a store that throws everything away.
+//
+// "hostile" reads the messages of extract/hostile, of some four hundred kinds,
+// in this very process as the bridge reads them, and prints what of processors
+// that takes as a ratio to a plain copy of the same octets with SHA-256. It
+// exits with 1 when a ratio is above 10 with the default limits, or above 30
+// with the limits raised out of the way. Linux only.
 //
 // The others assert nothing; they print ratios. "speed" measures wire octets
 // and mails per second beside a ceiling measured in the same run, and beside
