@@ -316,3 +316,17 @@ func TestEnvelope(t *testing.T) {
 		t.Errorf("application properties %v", a)
 	}
 }
+
+// TestReportBeyondThreshold reads a report of which the envelope keeps nothing.
+func TestReportBeyondThreshold(t *testing.T) {
+	const recipients = 80
+	var fields strings.Builder
+	for i := range recipients {
+		fmt.Fprintf(&fields, "\r\nFinal-Recipient: rfc822; user%d@example.org\r\nAction: failed\r\nStatus: 5.1.1\r\nDiagnostic-Code: smtp; 550 no such user here\r\n", i)
+	}
+	b := newBed(t, options{bridge: func(c *bridge.Config) { c.OffloadThreshold = 0 }})
+	m := b.take(crlf("Content-Type: message/delivery-status", "", "Reporting-MTA: dns; mx.example.org", fields.String()))
+	if r := m.Email.Report; r == nil || len(r.Recipients) != recipients || *r.Recipients[recipients-1].FinalRecipient != fmt.Sprintf("user%d@example.org", recipients-1) || len(m.Problems) > 0 {
+		t.Errorf("report %+v, problems %+v", r, m.Problems)
+	}
+}

@@ -30,7 +30,11 @@ func (t *transaction) addPart(ctx context.Context, p *extract.Part) error {
 		return err
 	}
 	t.parts++
-	b, head, err := t.addBlob(ctx, *p.BlobID, *p.PartID, p.Body)
+	least := int64(extract.SniffOctets)
+	if extract.IsReportPart(p.BodyPart) {
+		least = extract.ReportOctets
+	}
+	b, head, err := t.addBlob(ctx, *p.BlobID, *p.PartID, p.Body, least)
 	if err != nil {
 		return fmt.Errorf("part %s: %w", *p.PartID, err)
 	}
@@ -74,12 +78,12 @@ func (t *transaction) keepText(ctx context.Context, p *extract.Part, b schema.Bl
 
 // addBlob reads r to its end and puts its octets into the envelope or the
 // store. It returns the blob, which is also in t.blobs, and the octets that it
-// begins with, valid until the next call: all up to the threshold, and at least as many as tell its type.
-func (t *transaction) addBlob(ctx context.Context, blobID, name string, r io.Reader) (schema.Blob, []byte, error) {
+// begins with, valid until the next call: all up to the threshold, and up to least.
+func (t *transaction) addBlob(ctx context.Context, blobID, name string, r io.Reader, least int64) (schema.Blob, []byte, error) {
 	cfg := &t.bridge.cfg
 	d := t.bridge.newDigest(r)
 	// One octet more than the threshold tells a part that ends there from one that goes on.
-	head := t.headBuffer(max(t.threshold+1, extract.SniffOctets))
+	head := t.headBuffer(max(t.threshold+1, least))
 	n, err := io.ReadFull(d, head)
 	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 		return schema.Blob{}, nil, err

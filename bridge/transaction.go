@@ -209,7 +209,7 @@ func (t *transaction) addHeader(ctx context.Context, h *extract.Header, email *s
 		block = io.MultiReader(block, h.Rest)
 		email.HeadersTruncated = true
 	}
-	if _, _, err := t.addBlob(ctx, schema.HeadersBlobID, "headers", block); err != nil {
+	if _, _, err := t.addBlob(ctx, schema.HeadersBlobID, "headers", block, 0); err != nil {
 		return fmt.Errorf("header block: %w", err)
 	}
 	email.HeadersBlobID = optional(schema.HeadersBlobID)

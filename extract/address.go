@@ -3,6 +3,7 @@ package extract
 import (
 	"bytes"
 	"slices"
+	"strconv"
 	"strings"
 
 	_ "github.com/emersion/go-message/charset" // names in charsets other than UTF-8
@@ -27,7 +28,7 @@ func (d *describer) addresses(name string) []schema.EmailAddress {
 	if !isValid(value) {
 		value = d.charsets.decodeUnknown([]byte(value))
 	}
-	if list, ok := strictAddresses(value); ok {
+	if list, ok := d.strictAddresses(value); ok {
 		return list
 	}
 	list, whole := lenientAddresses(d.charsets, strings.ReplaceAll(value, "\x00", ""))
@@ -40,22 +41,53 @@ func (d *describer) addresses(name string) []schema.EmailAddress {
 }
 
 // strictAddresses parses a list of addresses that follows RFC 5322.
-func strictAddresses(value string) ([]schema.EmailAddress, bool) {
-	if len(value) > maxStrictAddresses || strings.Contains(value, "\x00") || strings.Contains(value, "=?") {
+func (d *describer) strictAddresses(value string) ([]schema.EmailAddress, bool) {
+	if len(value) > maxStrictAddresses || strings.Contains(value, "\x00") {
 		return nil, false
 	}
+	value, words := maskWords(value)
 	parsed, err := mail.ParseAddressList(value)
 	if err != nil {
 		return nil, false
 	}
+	unmask := strings.NewReplacer(words...)
 	list := make([]schema.EmailAddress, 0, len(parsed))
 	for _, a := range parsed {
-		if !isValid(a.Name) || strings.Contains(a.Name, "\uFFFD") || strings.Contains(a.Name, "=?") || !isValid(a.Address) {
+		name := a.Name
+		if len(words) > 0 {
+			name, a.Address = d.charsets.decodeText(unmask.Replace(name)), unmask.Replace(a.Address)
+		}
+		if !isValid(name) || !isValid(a.Address) {
 			return nil, false
 		}
-		list = append(list, newAddress(a.Name, addrSpec(a.Address)))
+		list = append(list, newAddress(name, addrSpec(a.Address)))
 	}
 	return list, true
+}
+
+// maskWords puts an atom in the place of each encoded word, which may hold what
+// would divide the list: words are pairs of an atom and what it stands for.
+func maskWords(value string) (masked string, words []string) {
+	const atom = "lsmtpd-word-"
+	if !strings.Contains(value, "=?") || strings.Contains(value, atom) {
+		return value, nil
+	}
+	var b strings.Builder
+	end := -1
+	for i := 0; i < len(value); {
+		if value[i] == '=' && strings.HasPrefix(value[i:], "=?") {
+			if w, ok := parseWord(value[i:], &end, i); ok {
+				mask := atom + strconv.Itoa(len(words)) + "-"
+				words = append(words, mask, value[i:i+w.length])
+				b.WriteString(mask)
+				i += w.length
+				continue
+			}
+		}
+		b.WriteByte(value[i])
+		i++
+	}
+	return b.String(), words
 }
 
 func newAddress(name, email string) schema.EmailAddress {
@@ -79,11 +111,11 @@ func addrSpec(address string) string {
 // Whole is false where something of it is no address. Its cost is linear.
 func lenientAddresses(c *charsets, s string) (list []schema.EmailAddress, whole bool) {
 	l := addressList{whole: true, charsets: c}
-	comments, quotes, wordEnd := strings.LastIndexByte(s, ')'), true, -1
+	comments, groups, quotes, wordEnd := strings.LastIndexByte(s, ')'), strings.LastIndexByte(s, ';'), true, -1
 	for i := 0; i < len(s); {
 		switch c := s[i]; {
 		case c == '"' && quotes:
-			value, n, closed := unquote(s[i:])
+			value, n, closed := unquotePhrase(s[i:])
 			if !closed {
 				l.whole, quotes = false, false
 				n = 1
@@ -91,18 +123,27 @@ func lenientAddresses(c *charsets, s string) (list []schema.EmailAddress, whole 
 			l.item.quote(value, s[i:i+n])
 			i += n
 		case c == '(' && i < comments:
-			n, _ := commentLength(s[i:])
+			n, closed := commentLength(s[i:])
+			if !closed { // so none behind it is
+				l.whole, comments = false, -1
+				l.item.write("(")
+				i++
+				continue
+			}
 			l.item.comment = strings.Trim(s[i:i+n], "()")
 			i += n
 		case c == '<':
 			l.divide()
-			n := strings.IndexAny(s[i+1:], "><")
+			n := angleLength(s[i+1:])
 			if n < 0 {
 				n = len(s) - i - 1
 				l.whole = false
 			}
-			l.item.angle(s[i+1 : i+1+n])
+			l.angle(s[i+1 : i+1+n])
 			i += 1 + n
+			if i < len(s) && s[i] == '>' {
+				i++
+			}
 		case c == '=' && strings.HasPrefix(s[i:], "=?"): // what an encoded word must not hold divides nothing
 			w, ok := parseWord(s[i:], &wordEnd, i)
 			if !ok {
@@ -111,9 +152,14 @@ func lenientAddresses(c *charsets, s string) (list []schema.EmailAddress, whole 
 			l.item.write(s[i : i+w.length])
 			i += w.length
 		case c == '>':
+			l.whole = false
+			i++
+		case c == ':' && !l.item.bracketed && !l.item.at && i < groups:
+			l.item, l.group = addressItem{}, true // the name of a group
 			i++
 		case c == ':' && !l.item.bracketed && !l.item.at:
-			l.item, l.group = addressItem{}, true // the name of a group
+			l.whole = false // no group, as nothing ends it
+			l.item.write(":")
 			i++
 		case c == ',' || c == ';':
 			l.whole = l.whole && (c == ',' || l.group)
@@ -202,6 +248,7 @@ type addressItem struct {
 	literal   []byte // the same with quotes
 	at        bool   // there is an "@" in it
 	bareAt    bool   // and not in quotes
+	odd       bool   // something was taken off the address
 	email     string // in angle brackets
 	bracketed bool
 	comment   string
@@ -248,7 +295,7 @@ func (a *addressItem) angle(s string) {
 
 // regular reports that the item is an address as RFC 5322 has them, obsolete forms included.
 func (a *addressItem) regular(email string) bool {
-	if !strings.Contains(email, "@") {
+	if !isAddrSpec(email) || a.odd {
 		return false
 	}
 	if a.bracketed {
@@ -268,7 +315,14 @@ func (a *addressItem) address(c *charsets) (address schema.EmailAddress, ok bool
 		if a.email == "" {
 			return address, false
 		}
-		email := strings.Join(strings.Fields(stripComments(a.email)), "")
+		fields := strings.Fields(stripComments(a.email))
+		email := a.email
+		if hasBareBlank(a.email) || strings.IndexByte(a.email, '(') >= 0 {
+			email = strings.Join(fields, "")
+		}
+		a.odd = len(fields) > 1 && strings.IndexByte(a.email, '(') < 0 && hasBareBlank(a.email) && spreadAddress(a.email) == ""
+		plain, odd := withoutQuotes(email)
+		email, a.odd = plain, a.odd || odd
 		return newAddress(c.decodeText(string(a.words)), email), email != ""
 	}
 	text := strings.TrimSpace(string(a.literal))
@@ -278,7 +332,8 @@ func (a *addressItem) address(c *charsets) (address schema.EmailAddress, ok bool
 	if spread := spreadAddress(text); spread != "" {
 		text = spread
 	}
-	if !strings.ContainsAny(text, " \t") {
+	if !hasBareBlank(text) {
+		text, a.odd = withoutQuotes(text)
 		return newAddress(c.decodeText(a.comment), text), true
 	}
 	words := strings.Fields(text)
@@ -287,7 +342,11 @@ func (a *addressItem) address(c *charsets) (address schema.EmailAddress, ok bool
 		return address, false
 	}
 	email := words[i]
-	return newAddress(c.decodeText(strings.Replace(string(a.words), email, "", 1)), email), true
+	name := strings.TrimSpace(strings.Replace(string(a.words), email, "", 1))
+	if strings.HasSuffix(name, ":") { // of a group that nothing ends
+		name = ""
+	}
+	return newAddress(c.decodeText(name), email), true
 }
 
 // spreadAddress is the address whose pieces stand apart (RFC 5322 §4.4), or "".
@@ -306,4 +365,96 @@ func spreadAddress(s string) string {
 		return ""
 	}
 	return s
+}
+
+// angleLength is where an address in angle brackets ends: at the ">" outside of
+// quotes, or at another "<"; -1 where nothing ends it. Quotes that nothing closes are none.
+func angleLength(s string) int {
+	quoted := strings.Count(s[:max(strings.IndexByte(s, '>'), 0)], `"`)%2 == 1
+	if !quoted {
+		return strings.IndexAny(s, "><")
+	}
+	in := false
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '\\' && in:
+			i++
+		case c == '"':
+			in = !in
+		case !in && (c == '>' || c == '<'):
+			return i
+		}
+	}
+	return strings.IndexAny(s, "><")
+}
+
+// angle takes what stands in angle brackets: an address, or several where only one belongs.
+func (l *addressList) angle(s string) {
+	if !strings.ContainsAny(s, ",;") || strings.IndexByte(s, '"') >= 0 || strings.HasPrefix(strings.TrimSpace(s), "@") {
+		l.item.angle(s)
+		return
+	}
+	l.whole = false
+	for i, one := range strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ';' }) {
+		if i > 0 {
+			l.divide()
+		}
+		l.item.angle(one)
+	}
+}
+
+// unquotePhrase reads the quoted string s begins with: any character behind a
+// backslash stands for itself (RFC 5322 §3.2.4).
+func unquotePhrase(s string) (value string, length int, closed bool) {
+	var b strings.Builder
+	for i := 1; i < len(s); i++ {
+		switch {
+		case s[i] == '"':
+			return b.String(), i + 1, true
+		case s[i] == '\\' && i+1 < len(s):
+			i++
+		}
+		b.WriteByte(s[i])
+	}
+	return "", len(s), false
+}
+
+// hasBareBlank reports blanks outside of quotes.
+func hasBareBlank(s string) bool {
+	quoted := false
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == '\\' && quoted:
+			i++
+		case s[i] == '"':
+			quoted = !quoted
+		case isBlank(s[i]) && !quoted:
+			return true
+		}
+	}
+	return false
+}
+
+// isAddrSpec reports that an address has a local part and a domain, and nothing that stands around addresses.
+func isAddrSpec(s string) bool {
+	at := strings.LastIndexByte(s, '@')
+	if at <= 0 || at == len(s)-1 {
+		return false
+	}
+	local := s[:at]
+	return local[0] == '"' && local[len(local)-1] == '"' && len(local) > 1 || !strings.ContainsAny(local, `@<>,;:"'`)
+}
+
+// withoutQuotes takes off an address what does not belong to it; odd says that there was something.
+func withoutQuotes(s string) (address string, odd bool) {
+	address = s
+	if len(address) > len("mailto:") && strings.EqualFold(address[:len("mailto:")], "mailto:") {
+		address = address[len("mailto:"):]
+	}
+	for _, quote := range []string{`"`, "'"} {
+		if inner := strings.Trim(address, quote); strings.HasPrefix(address, quote) && strings.HasSuffix(address, quote) && isAddrSpec(inner) {
+			address = inner
+		}
+	}
+	return address, address != s
 }

@@ -32,7 +32,7 @@ var mailCharsets = map[string]encoding.Encoding{
 	"ksc5601": korean.EUCKR, "ks_c_5601": korean.EUCKR, "euckr": korean.EUCKR, "euc_kr": korean.EUCKR, "ksc_5601": korean.EUCKR,
 	"iso-2022-kr": iso2022{koreanDesignator, korean.EUCKR}, "csiso2022kr": iso2022{koreanDesignator, korean.EUCKR},
 	"iso-2022-cn": iso2022{chineseDesignator, simplifiedchinese.GBK}, "iso-2022-cn-ext": iso2022{chineseDesignator, simplifiedchinese.GBK}, "csiso2022cn": iso2022{chineseDesignator, simplifiedchinese.GBK},
-	"hz-gb-2312": simplifiedchinese.HZGB2312, "hz": simplifiedchinese.HZGB2312, "hz-gb2312": simplifiedchinese.HZGB2312, "hzgb2312": simplifiedchinese.HZGB2312,
+	"hz-gb-2312": hz{}, "hz": hz{}, "hz-gb2312": hz{}, "hzgb2312": hz{},
 	"cp936": simplifiedchinese.GBK, "ms936": simplifiedchinese.GBK, "windows-936": simplifiedchinese.GBK, "euc-cn": simplifiedchinese.GBK, "euccn": simplifiedchinese.GBK,
 	"gb2312-80": simplifiedchinese.GBK, "gb_2312": simplifiedchinese.GBK, "gb2312-1980": simplifiedchinese.GBK, "gb-2312": simplifiedchinese.GBK,
 	"cp54936": simplifiedchinese.GB18030, "gb18030-2000": simplifiedchinese.GB18030, "gb-18030": simplifiedchinese.GB18030, "gb18030-2005": simplifiedchinese.GB18030,

@@ -75,25 +75,24 @@ func (c *charsets) decodeUnknown(octets []byte) string {
 }
 
 // guess decodes octets that are not UTF-8 by the first of the hints they fit,
-// by what was found out before, by what the detector finds, or as windows-1252,
+// by what the detector finds, by what was found out before, or as windows-1252,
 // which fits everything. It returns the name of the charset, too.
 func (c *charsets) guess(octets []byte, whole bool, hints ...string) (text []byte, name string) {
-	for _, name := range append(hints, byteOrder(octets), c.last) {
-		if isASCII(name) || isUTF8(name) {
-			continue
-		}
-		if e := c.lookUp(name); e != nil {
-			if text, exact := decodeBytes(e, octets, whole); exact {
-				c.last = name
-				return text, name
+	// What was found out before comes last: most charsets of eight bits fit everything.
+	for _, names := range []func() []string{
+		func() []string { return append(hints, byteOrder(octets)) },
+		func() []string { return c.detect(octets) },
+		func() []string { return []string{c.last} },
+	} {
+		for _, name := range names() {
+			if isASCII(name) || isUTF8(name) {
+				continue
 			}
-		}
-	}
-	for _, name := range c.detect(octets) {
-		if e := lookUpCharset(name); e != nil {
-			if text, exact := decodeBytes(e, octets, whole); exact {
-				c.last = name
-				return text, name
+			if e := c.lookUp(name); e != nil {
+				if text, exact := decodeBytes(e, octets, whole); exact {
+					c.last = name
+					return text, name
+				}
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/simplifiedchinese"
 	"golang.org/x/text/transform"
 )
 
@@ -159,4 +160,43 @@ func (t *utf7Decoder) end(put func(rune)) {
 		put(utf8.RuneError)
 	}
 	*t = utf7Decoder{}
+}
+
+// hz is HZ (RFC 1843) with the CRLF of mail in its soft line breaks.
+type hz struct{}
+
+// NewEncoder implements encoding.Encoding; nothing is encoded.
+func (hz) NewEncoder() *encoding.Encoder { return encoding.Replacement.NewEncoder() }
+
+// NewDecoder implements encoding.Encoding.
+func (hz) NewDecoder() *encoding.Decoder {
+	return &encoding.Decoder{Transformer: transform.Chain(new(softBreaks), simplifiedchinese.HZGB2312.NewDecoder())}
+}
+
+// softBreaks takes the CR out of "~" CR LF.
+type softBreaks struct{ tilde bool }
+
+// Reset implements transform.Transformer.
+func (t *softBreaks) Reset() { t.tilde = false }
+
+// Transform implements transform.Transformer.
+func (t *softBreaks) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, err error) {
+	for ; nSrc < len(src); nSrc++ {
+		c := src[nSrc]
+		if t.tilde && c == '\r' {
+			if nSrc+1 == len(src) && !atEOF {
+				return nDst, nSrc, transform.ErrShortSrc
+			}
+			if nSrc+1 < len(src) && src[nSrc+1] == '\n' {
+				continue
+			}
+		}
+		if nDst == len(dst) {
+			return nDst, nSrc, transform.ErrShortDst
+		}
+		t.tilde = c == '~' && !t.tilde // "~~" is a tilde
+		dst[nDst] = c
+		nDst++
+	}
+	return nDst, nSrc, nil
 }

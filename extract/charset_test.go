@@ -115,6 +115,8 @@ func TestHints(t *testing.T) {
 			"<meta http-equiv=content-type content=\"text/html; charset=windows-1251\">При"},
 		{"byte order mark", lines("Content-Type: text/plain", "", "\xff\xfea\x00\xe4\x00"), "aä"},
 		{"a text before", lines("Content-Type: multipart/mixed; boundary=x", "", "--x", "Content-Type: text/plain; charset=koi8-r", "", "\xd0", "--x", "", "\xcd\xcf\xd3\xcb\xd7\xc1, \xf0\xd2\xc9\xd7\xc5\xd4", "--x--"), "п|москва, Привет"},
+		{"soft line breaks of HZ", lines("Content-Type: text/plain; charset=hz-gb-2312", "", "~{2b~} a~", "b~~", "c"), "测 ab~\nc"},
+		{"a wrong guess for the subject", lines("Subject: \xb2\xf1\xb5\xc4\xa4\xce\xa4\xaa\xc3\xce\xa4\xe9\xa4\xbb", "Content-Type: text/plain", "", encodedAs(t, "euc-jp", "お世話になっております。請求書を添付しましたのでご確認ください。")), "お世話になっております。請求書を添付しましたのでご確認ください。"},
 		{"charset twice", lines("Content-Type: text/plain; charset=\"charset=gbk\"", "", "\xc4\xe3"), "你"},
 		{"nothing but the form of its octets", lines("Content-Type: text/plain", "", "\x1b$B$\"\x1b(B"), "あ"},
 	}

@@ -25,7 +25,7 @@ type contentFields struct {
 
 // cut takes the beginning of a value that is too large.
 func (c *contentFields) cut(value **string, name string) {
-	beginning := (**value)[:maxValue]
+	beginning := cutValue(**value, maxValue)
 	*value, c.tooLarge = &beginning, name
 }
 
@@ -299,7 +299,11 @@ func stripComments(s string) string {
 		case s[i] == '"':
 			quoted = !quoted
 		case s[i] == '(' && !quoted && i < closed:
-			n, _ := commentLength(s[i:])
+			n, ok := commentLength(s[i:])
+			if !ok { // so none behind it is
+				closed = -1
+				break
+			}
 			i += n - 1
 			b.WriteByte(' ')
 			continue

@@ -47,6 +47,8 @@ func TestFileName(t *testing.T) {
 		{"path of Unix", `attachment; filename="../../etc/passwd"`, "", "passwd"},
 		{"only a path", `attachment; filename="../"`, "", "<nil>"},
 		{"dots", `attachment; filename=".."`, "", "<nil>"},
+		{"dots and blanks", `attachment; filename=". .. "`, "", "<nil>"},
+		{"nothing to be seen", "attachment; filename=\"\u200b\u2800\"", "", "<nil>"},
 		{"falls back where unusable", `attachment; filename="/"`, "application/pdf; name=b.pdf", "b.pdf"},
 		{"control characters", "attachment; filename=\"a\x01\tb\x7f.pdf\"", "", "a b.pdf"},
 		{"line ends in an encoded word", "attachment; filename=\"=?utf-8?q?Outlook=0D=0A=0ALogo.png?=\"", "", "Outlook Logo.png"},

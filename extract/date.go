@@ -17,7 +17,7 @@ func parseDate(value string) (t time.Time, exact, ok bool) {
 	if len(s) > maxDate {
 		return time.Time{}, false, false
 	}
-	if t, err := time.Parse("Mon, 2 Jan 2006 15:04:05 -0700", s); err == nil { // nearly all
+	if t, err := time.Parse("Mon, 2 Jan 2006 15:04:05 -0700", s); err == nil && s[len(s)-2] < '6' { // nearly all
 		t, ok = inRange(t)
 		return t, ok, ok
 	}
@@ -71,6 +71,8 @@ type dateReader struct {
 // word takes the next piece.
 func (d *dateReader) word(w string) {
 	switch {
+	case !isSevenBit(w): // it is none of a date's, and may change its length with its case
+		d.exact = false
 	case (w[0] == '+' || w[0] == '-') && d.setOffset(w):
 	case w[0] >= '0' && w[0] <= '9':
 		d.number(w)
@@ -198,7 +200,7 @@ func (d *dateReader) setOffset(w string) bool {
 		d.exact = false
 		return false
 	}
-	d.exact = d.exact && len(w) == 5
+	d.exact = d.exact && len(w) == 5 && n%100 < 60
 	if len(digits) <= 2 {
 		n *= 100
 	}

@@ -142,9 +142,12 @@ func (r *Reader) delimiterAt(at, end int, eof bool) (d delimiter, more bool) {
 	level, closes := r.lookUp(text)
 	odd := level < 0
 	if odd {
-		// RFC 2046 §5.1.1: it is enough that the boundary begins the line. What may go on with a boundary makes another one of it.
+		// RFC 2046 §5.1.1: it is enough that the boundary begins the line. What may go on with a boundary makes another
+		// one of it, and real ones are made of any octets: but not behind the dashes that close one.
 		if n := boundaryLength(text); n > 0 && n < len(text) {
-			level, closes = r.lookUp(text[:n])
+			if level, closes = r.lookUp(text[:n]); !closes {
+				level = -1
+			}
 		}
 	}
 	if level < 0 {

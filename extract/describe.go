@@ -98,7 +98,24 @@ func (p *problems) interpreted(partID *string, name, value string, limit int) st
 		return value
 	}
 	p.add(partID, CodeFieldTooLarge, name+" is read as far as "+strconv.Itoa(limit)+" octets")
-	return value[:limit]
+	return cutValue(value, limit)
+}
+
+// cutValue is the beginning of a value, at most limit octets, without what the
+// cut would divide: an item of a list, a word, a character.
+func cutValue(value string, limit int) string {
+	const longest = 1 << 10
+	if len(value) <= limit {
+		return value
+	}
+	end := value[limit-longest : limit]
+	if i := strings.LastIndexByte(end, ','); i >= 0 && limit == maxList {
+		return value[:limit-longest+i]
+	}
+	if i := strings.LastIndexAny(end, " \t"); i >= 0 {
+		return value[:limit-longest+i]
+	}
+	return cutString(value, limit)
 }
 
 // messageIDs is the list of identifiers in a field, without angle brackets (RFC 8621 §4.1.2.5).

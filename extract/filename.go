@@ -46,10 +46,15 @@ func safeName(s string) string {
 	s = strings.Join(strings.Fields(s), " ")
 	s = strings.TrimRight(s, `/\ `)
 	s = strings.TrimSpace(s[strings.LastIndexAny(s, `/\`)+1:])
-	if s == "." || s == ".." {
+	if strings.IndexFunc(s, isVisible) < 0 {
 		return ""
 	}
 	return cutName(s)
+}
+
+// isVisible reports what a name must have one of to be seen: not a dot, a blank, or a mark without a shape.
+func isVisible(r rune) bool {
+	return r != '.' && r != '\u2800' && r != '\u3164' && r != '\u115f' && r != '\u1160' && unicode.IsGraphic(r) && !unicode.IsSpace(r) && !unicode.Is(unicode.Cf, r)
 }
 
 // cutName cuts a name to maxName octets, and keeps the suffix by which files are known.

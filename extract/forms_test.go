@@ -87,7 +87,7 @@ func TestAddressForms(t *testing.T) {
 		{"internationalized", "jürgen@bücher.example", "jürgen@bücher.example", ""},
 		{"nothing between commas", "a@example.org,,b@example.org,", "a@example.org|b@example.org", ""},
 		{"groups", "Empty:;, Team : a@example.org, B <b@example.org> ; c@example.org", "a@example.org|B <b@example.org>|c@example.org", ""},
-		{"group not ended", "Team: a@example.org, b@example.org", "a@example.org|b@example.org", ""},
+		{"group not ended", "Team: a@example.org, b@example.org", "a@example.org|b@example.org", "address-syntax"},
 		{"route", "Jane <@relay.example,@other.example:jane@example.org>", "Jane <jane@example.org>", ""},
 		{"no blank before the bracket", `"Jane"<a@example.org>,Jo<b@example.org>`, "Jane <a@example.org>|Jo <b@example.org>", ""},
 		{"dots at the edges", ".jane..doe.@example.org", ".jane..doe.@example.org", ""},

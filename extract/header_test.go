@@ -25,6 +25,7 @@ func TestHeaderBlock(t *testing.T) {
 	}{
 		{name: "exact", message: "A: b\r\nC:\r\n\td\r\n e\r\n\r\nbody", fields: "A= b|C=\r\n\td\r\n e", body: "body", exact: true},
 		{name: "a continuation of blanks", message: "X: a\r\n \r\n b\r\nY: c\r\n\r\nbody", fields: "X= a\r\n \r\n b|Y= c", body: "body", exact: true},
+		{name: "byte order mark", message: "\uFEFFA-B: c\r\nX-Y: z\r\n\r\nbody", fields: "A-B= c|X-Y= z", body: "body"},
 		{name: "no fields", message: "\r\nbody", fields: "", body: "body", exact: true},
 		{name: "no blank line", message: "A: b\r\n", fields: "A= b"},
 		{name: "no line end", message: "A: b", fields: "A= b"},
@@ -163,8 +164,19 @@ func TestAddresses(t *testing.T) {
 		{"comments inside", " Jo <jane(home)@example(net).org>", "Jo <jane@example.org>", ""},
 		{"a quoted name without brackets", ` "Jo D" j@b.org`, "Jo D <j@b.org>", "address-syntax"},
 		{"words of a charset with states", " =?iso-2022-jp?B?GyRC?= =?iso-2022-jp?B?RnxLXBsoQg==?= <a@b.org>", "日本 <a@b.org>", ""},
+		{"quoted local part beside an encoded word", ` "john doe"@example.org, =?utf-8?q?J=C3=B6?= <a@b.org>`, `"john doe"@example.org|Jö <a@b.org>`, ""},
+		{"brackets in a quoted local part", ` =?utf-8?q?J=C3=B6?= <a@b.org>, Jo <"x> <boss@corp.example>,"@evil.org>`, `Jö <a@b.org>|Jo <"x> <boss@corp.example>,"@evil.org>`, ""},
+		{"quoted-pair beside an encoded word", ` "Doe\, Jo" <j@x.org>, =?utf-8?q?J=C3=B6?= <a@b.org>`, "Doe, Jo <j@x.org>|Jö <a@b.org>", ""},
+		{"several in one pair of brackets", " Jo <a@b.org,c@d.org; e@f.org>", "Jo <a@b.org>|c@d.org|e@f.org", "address-syntax"},
+		{"smileys", " Jo :) <a@b.org>, Al :-( <c@d.org>", "Jo :) <a@b.org>|Al :-( <c@d.org>", "address-syntax"},
+		{"mailto", " <mailto:a@b.org>, mailto:c@d.org", "a@b.org|c@d.org", "address-syntax"},
+		{"quotes around it", ` "a@b.org", 'c@d.org', Jo <'e@f.org'>`, "a@b.org|c@d.org|Jo <e@f.org>", "address-syntax"},
+		{"a bracket behind it", " a@b.org>", "a@b.org", "address-syntax"},
+		{"an at sign alone", " @", "@", "address-syntax"},
+		{"two at signs", " a@b@c.org", "a@b@c.org", "address-syntax"},
+		{"a parenthesis nothing closes before a comment", " Smile ( (home) <a@b.org>", "Smile ( (home) <a@b.org>", "address-syntax"},
 		{"line ends in a name", " =?utf-8?q?a=0D=0ABcc:_z?= <a@b.org>", "aBcc: z <a@b.org>", ""},
-		{"doubled brackets", " Jo <<a@b.org>>", "Jo <a@b.org>", ""},
+		{"doubled brackets", " Jo <<a@b.org>>", "Jo <a@b.org>", "address-syntax"},
 		{"folded", " a@b.org,\r\n c@d.org", "a@b.org|c@d.org", ""},
 	}
 	for _, tt := range tests {
@@ -243,6 +255,9 @@ func TestDate(t *testing.T) {
 		{"31 Feb 2006 15:04:05 +0000", "", true},
 		{"2 Jan 2006 25:04:05 +0000", "", true},
 		{"1/2/2006", "", true},
+		{"1 Jan 2020 1:2K", "2020-01-01T00:00:00Z", true},
+		{"1 Jan 2020 1:KKKK", "2020-01-01T00:00:00Z", true},
+		{"Mon, 2 Jan 2006 15:04:05 -0060", "2006-01-02T15:04:05-01:00", true},
 		{"yesterday", "", true},
 		{"", "", true},
 	}
@@ -316,6 +331,30 @@ func TestProblemsAreBounded(t *testing.T) {
 	for _, p := range got.Problems {
 		if len(p.Detail) > maxProblemDetail || strings.ContainsAny(p.Detail, "\x01\r\n") {
 			t.Errorf("detail %q", p.Detail)
+		}
+	}
+}
+
+// TestLongFields reads values longer than is interpreted: nothing comes out that was not in them.
+func TestLongFields(t *testing.T) {
+	var to strings.Builder
+	for i := range 3000 {
+		fmt.Fprintf(&to, "Jö%d <user%d@example.org>,\r\n ", i, i)
+	}
+	e, codes := describe(t, "To: "+to.String()+"last@example.org")
+	for i, a := range e.To {
+		if want := fmt.Sprintf("user%d@example.org", i); a.Email != want || a.Name == nil || *a.Name != fmt.Sprintf("Jö%d", i) {
+			t.Fatalf("address %d: got %v %s, want %s", i, a.Name, a.Email, want)
+		}
+	}
+	if len(e.To) < 1000 || codes != "field-too-large" {
+		t.Errorf("got %d addresses, %q", len(e.To), codes)
+	}
+	for lead := range 4 {
+		text := strings.Repeat("x", lead) + strings.Repeat("日本語", 3000)
+		e, codes := describe(t, "Subject: "+text)
+		if e.Subject == nil || len(*e.Subject) < 10000 || !strings.HasPrefix(text, *e.Subject) || codes != "field-too-large" {
+			t.Errorf("got %.40q of %d octets, %q", *e.Subject, len(*e.Subject), codes)
 		}
 	}
 }

@@ -248,6 +248,7 @@ func (r *Reader) readPartHeader(n *node) (whole bool, err error) {
 	f.report(&r.problems, n.problemID())
 	if !blank && r.hit.level >= 0 {
 		r.problems.add(n.problemID(), CodeMissingBlankLine, "a delimiter ends the header")
+		r.hit.level = -1 // it is found again where the body should begin: until then the window may move
 	} else if !blank && !r.atHeaderEnd() {
 		r.noteMissingBlankLine(n.problemID())
 	}
@@ -357,7 +358,7 @@ func (f *fieldList) addPlain(s string) int {
 	}
 	for end := colon; ; {
 		i := strings.IndexByte(s[end:], '\n')
-		if end += i; i < 1 || s[end-1] != '\r' || s[end-2] == ';' {
+		if end += i; i < 1 || s[end-1] != '\r' || strings.HasSuffix(strings.TrimRight(s[colon:end-1], " \t"), ";") {
 			return 0
 		}
 		end++
@@ -386,6 +387,9 @@ func (f *fieldList) addLine(line string, first bool) {
 	name := ""
 	if colon > 0 {
 		name = strings.Trim(value[:colon], " \t\r\n")
+		if first {
+			name = strings.TrimPrefix(name, string(byteOrderMark)) // of an editor
+		}
 	}
 	if name == "" || !isFieldName(name) {
 		f.exact = false

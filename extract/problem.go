@@ -43,7 +43,7 @@ const (
 	CodeDuplicateBoundary     = "duplicate-boundary"      // a multipart with the boundary of one around it: until its close delimiter it is the inner one's
 	CodeMissingDelimiter      = "missing-delimiter"       // the boundary did not come where it should: the text before it, or instead of it, is a text/plain part
 	CodeMissingCloseDelimiter = "missing-close-delimiter" // a multipart that ended without its close delimiter
-	CodeDelimiterSyntax       = "delimiter-syntax"        // a boundary with something behind it that can be in none, taken as the delimiter
+	CodeDelimiterSyntax       = "delimiter-syntax"        // a close delimiter with something behind it that can be in no boundary, taken as one
 	CodeEpilogue              = "epilogue"                // text after a close delimiter, dropped
 	CodeTooDeep               = "too-deep"                // a multipart deeper than Limits.MaxDepth: an opaque leaf of its own type
 	CodeTooManyParts          = "too-many-parts"          // more leaf parts than Limits.MaxParts: the last holds all the rest

@@ -47,7 +47,7 @@ func (r *Reader) Report(octets func(partID string) []byte) *schema.Report {
 	x := reportReader{charsets: r.charsets, report: &schema.Report{
 		Type: reportTypes[p.Type], PartID: *p.PartID, Fields: []schema.Header{}, Recipients: []schema.ReportRecipient{},
 	}}
-	x.read(octets(*p.PartID))
+	x.read(p, octets(*p.PartID))
 	for _, original := range parent.SubParts[at+1:] {
 		if original.SubParts == nil && originalTypes[original.Type] {
 			x.readOriginal(original, octets(*original.PartID))
@@ -89,8 +89,11 @@ type reportReader struct {
 }
 
 // read reads groups of fields that empty lines divide: the first is about the message, each other about a recipient.
-func (x *reportReader) read(octets []byte) {
-	octets = octets[:min(len(octets), ReportOctets)]
+func (x *reportReader) read(p *schema.BodyPart, octets []byte) {
+	if octets = octets[:min(len(octets), ReportOctets)]; int64(len(octets)) < p.Size {
+		x.flaw = "only its beginning is read"
+		octets = octets[:bytes.LastIndexByte(octets, '\n')+1]
+	}
 	groups := bytes.Split(bytes.ReplaceAll(octets, []byte("\r\n"), []byte("\n")), []byte("\n\n"))
 	first := true
 	for _, group := range groups {
@@ -134,6 +137,7 @@ func (x *reportReader) readRecipient(fields []schema.Header) {
 		return
 	}
 	var to schema.ReportRecipient
+	var more []schema.ReportRecipient
 	set := func(p **string, value string) {
 		if value != "" && *p == nil {
 			*p = &value
@@ -144,7 +148,13 @@ func (x *reportReader) readRecipient(fields []schema.Header) {
 		switch strings.ToLower(f.Name) {
 		case "final-recipient":
 			set(&to.FinalRecipient, reportAddress(value))
-		case "original-recipient", "original-rcpt-to":
+		case "original-rcpt-to": // of a feedback report, once for each (RFC 5965 §3.2)
+			if address := reportAddress(value); to.OriginalRecipient != nil {
+				more = append(more, schema.ReportRecipient{OriginalRecipient: &address})
+			} else {
+				set(&to.OriginalRecipient, address)
+			}
+		case "original-recipient":
 			set(&to.OriginalRecipient, reportAddress(value))
 		case "action":
 			set(&to.Action, strings.ToLower(value))
@@ -162,6 +172,8 @@ func (x *reportReader) readRecipient(fields []schema.Header) {
 	if to != (schema.ReportRecipient{}) {
 		x.report.Recipients = append(x.report.Recipients, to)
 	}
+	room := maxReportRecipients - len(x.report.Recipients)
+	x.report.Recipients = append(x.report.Recipients, more[:min(len(more), room)]...)
 }
 
 // readOriginal reads the identifier of the message the report is about.
@@ -192,7 +204,7 @@ func (x *reportReader) original(value string) {
 
 // value is a field value, unfolded, decoded and bounded.
 func (x *reportReader) value(s string) string {
-	return strings.TrimSpace(printable(x.charsets.decodeText(s[:min(len(s), 4*maxReportValue)]), maxReportValue))
+	return strings.TrimSpace(printable(x.charsets.decodeText(cutString(s, 4*maxReportValue)), maxReportValue))
 }
 
 // untyped is what follows the type in "smtp; 550 no such user".

@@ -80,8 +80,10 @@ func TestStructure(t *testing.T) {
 			outline: `multipart/digest(1 message/rfc822 "Subject: y\r\n", 2 text/plain "z")`},
 		{name: "no header, and a line like a field", message: mixed("--x", "-----BEGIN PGP SIGNED MESSAGE-----", "Hash: SHA1", "", "text", "--x--"),
 			outline: `multipart/mixed(1 text/plain "-----BEGIN PGP SIGNED MESSAGE-----\r\nHash: SHA1\r\n\r\ntext")`, codes: "1:missing-header"},
-		{name: "something behind a delimiter", message: mixed("--x>", "", "a", "--x-->", "rest"),
-			outline: `multipart/mixed(1 text/plain "a")`, codes: "delimiter-syntax delimiter-syntax epilogue"},
+		{name: "an attached message with a boundary that goes on", message: mixed("--x", "Content-Type: message/rfc822", "", "Content-Type: multipart/mixed; boundary=\"x#2\"", "", "--x#2", "", "a", "--x#2--", "--x--"),
+			outline: `multipart/mixed(1 message/rfc822 "Content-Type: multipart/mixed; boundary=\"x#2\"\r\n\r\n--x#2\r\n\r\na\r\n--x#2--")`},
+		{name: "something behind a close delimiter", message: mixed("--x", "", "a", "--x>", "--x-->", "rest"),
+			outline: `multipart/mixed(1 text/plain "a\r\n--x>")`, codes: "delimiter-syntax epilogue"},
 		{name: "message/rfc822 is one part", message: mixed("--x", "Content-Type: message/rfc822", "", "Content-Type: multipart/mixed; boundary=z", "", "--z", "", "--z--", "--x--"),
 			outline: `multipart/mixed(1 message/rfc822 "Content-Type: multipart/mixed; boundary=z\r\n\r\n--z\r\n\r\n--z--")`},
 		{name: "message/rfc822 in base64", message: mixed("--x", "Content-Type: message/rfc822", "Content-Transfer-Encoding: base64", "", "QTog\r\nYg==", "--x--"),
@@ -146,5 +148,17 @@ func TestStructure(t *testing.T) {
 				t.Errorf("reading %q:\ngot  %s  [%s]\nwant %s  [%s]", tt.message, got.outline(), got.codes(), tt.outline, tt.codes)
 			}
 		})
+	}
+}
+
+// TestDelimiterInHeader ends the header of a multipart by the delimiter of the
+// one around it, at every place in the window.
+func TestDelimiterInHeader(t *testing.T) {
+	for n := peekSize - 200; n < windowSize+200; n += 97 {
+		text := strings.Repeat("x", n)
+		got := mustRead(t, mixed("--x", "", text, "--x", "Content-Type: multipart/mixed; boundary=y", "--x", "", "b", "--x--"), Limits{})
+		if len(got.Parts) != 3 || got.Parts[0] != text || got.Parts[1] != "" || got.Parts[2] != "b" {
+			t.Fatalf("behind %d octets: got %d parts %.40q, want three", n, len(got.Parts), got.Parts[1:])
+		}
 	}
 }

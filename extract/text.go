@@ -97,9 +97,9 @@ func (c *charsets) decodeSaid(said string, octets, candidate []byte, valid, whol
 	return text, CodeCharsetMismatch
 }
 
-func isSevenBit(b []byte) bool {
-	for _, c := range b {
-		if c >= utf8.RuneSelf {
+func isSevenBit[T string | []byte](s T) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
 			return false
 		}
 	}

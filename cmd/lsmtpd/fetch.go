@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -250,6 +251,11 @@ func (s *settings) relativeKey(key string) string {
 	return strings.TrimPrefix(key, prefix+"/")
 }
 
+const (
+	maxFileName = 255 // octets, the most that file systems take
+	maxExt      = 16  // octets of an extension that is kept where a name is cut
+)
+
 // create makes a new file in dir. The name came with a message, so it is a last element at most.
 func create(dir, name string) (*os.File, error) {
 	name = harmless(filepath.Base(filepath.Clean("/" + strings.ReplaceAll(name, `\`, "/"))))
@@ -257,13 +263,21 @@ func create(dir, name string) (*os.File, error) {
 		name = "unnamed"
 	}
 	ext := filepath.Ext(name)
+	if len(ext) > maxExt {
+		ext = ""
+	}
 	stem := strings.TrimSuffix(name, ext)
 	for n := 1; n < 10_000; n++ {
 		file, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 		if !errors.Is(err, os.ErrExist) {
 			return file, err
 		}
-		name = fmt.Sprintf("%s (%d)%s", stem, n+1, ext)
+		number := fmt.Sprintf(" (%d)", n+1)
+		for len(stem)+len(number)+len(ext) > maxFileName {
+			_, size := utf8.DecodeLastRuneInString(stem)
+			stem = stem[:len(stem)-size]
+		}
+		name = stem + number + ext
 	}
 	return nil, fmt.Errorf("%s: too many files of that name", filepath.Join(dir, stem+ext))
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 	"unicode"
@@ -32,4 +33,25 @@ func TestShowIsHarmless(t *testing.T) {
 		t.Errorf("%d lines, want %d:\n%s", got, want, b.String())
 	}
 	contains(t, "shown", b.String(), "<2>, <3>, 2 more")
+}
+
+// TestCreateLongNames writes files whose names are as long as a file system takes.
+func TestCreateLongNames(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{strings.Repeat("x", 251) + ".pdf", "x." + strings.Repeat("y", 253), strings.Repeat("ü", 127)} {
+		seen := map[string]bool{}
+		for range 3 {
+			f, err := create(dir, name)
+			if err != nil {
+				t.Fatalf("%.20s…: %v", name, err)
+			}
+			if err := f.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if base := filepath.Base(f.Name()); len(base) > 255 || seen[base] || filepath.Ext(name) == ".pdf" && filepath.Ext(base) != ".pdf" {
+				t.Errorf("%.20s…: got %s", name, base)
+			}
+			seen[f.Name()] = true
+		}
+	}
 }
