@@ -370,22 +370,21 @@ func spreadAddress(s string) string {
 // angleLength is where an address in angle brackets ends: at the ">" outside of
 // quotes, or at another "<"; -1 where nothing ends it. Quotes that nothing closes are none.
 func angleLength(s string) int {
-	quoted := strings.Count(s[:max(strings.IndexByte(s, '>'), 0)], `"`)%2 == 1
-	if !quoted {
-		return strings.IndexAny(s, "><")
+	const longest = 1 << 10 // octets searched for the end of quotes: each "<" asks again
+	end := strings.IndexAny(s, "><")
+	if end < 0 || strings.Count(s[:end], `"`)%2 == 0 {
+		return end
 	}
-	in := false
-	for i := 0; i < len(s); i++ {
+	quoted := false
+	for i := range min(len(s), longest) {
 		switch c := s[i]; {
-		case c == '\\' && in:
-			i++
-		case c == '"':
-			in = !in
-		case !in && (c == '>' || c == '<'):
+		case c == '"' && (i == 0 || s[i-1] != '\\'):
+			quoted = !quoted
+		case !quoted && (c == '>' || c == '<'):
 			return i
 		}
 	}
-	return strings.IndexAny(s, "><")
+	return end
 }
 
 // angle takes what stands in angle brackets: an address, or several where only one belongs.
@@ -442,7 +441,7 @@ func isAddrSpec(s string) bool {
 		return false
 	}
 	local := s[:at]
-	return local[0] == '"' && local[len(local)-1] == '"' && len(local) > 1 || !strings.ContainsAny(local, `@<>,;:"'`)
+	return local[0] == '"' && local[len(local)-1] == '"' && len(local) > 1 || !strings.ContainsAny(local, `@<>,;:"`)
 }
 
 // withoutQuotes takes off an address what does not belong to it; odd says that there was something.

@@ -173,6 +173,7 @@ func TestAddresses(t *testing.T) {
 		{"quotes around it", ` "a@b.org", 'c@d.org', Jo <'e@f.org'>`, "a@b.org|c@d.org|Jo <e@f.org>", "address-syntax"},
 		{"a bracket behind it", " a@b.org>", "a@b.org", "address-syntax"},
 		{"an at sign alone", " @", "@", "address-syntax"},
+		{"an apostrophe", " Jo (x) <o'brien@example.org>, @@", "Jo <o'brien@example.org>|@@", "address-syntax"},
 		{"two at signs", " a@b@c.org", "a@b@c.org", "address-syntax"},
 		{"a parenthesis nothing closes before a comment", " Smile ( (home) <a@b.org>", "Smile ( (home) <a@b.org>", "address-syntax"},
 		{"line ends in a name", " =?utf-8?q?a=0D=0ABcc:_z?= <a@b.org>", "aBcc: z <a@b.org>", ""},

@@ -19,10 +19,11 @@ var byteOrderMark = []byte("\uFEFF")
 // Where no charset is said, or only us-ascii, or the octets do not fit it, or it
 // is not known, they are UTF-8 if they can be. Else they are what the text
 // itself tells (a byte order mark, the escape sequences of ISO 2022, HTML's
-// meta element), what an enclosing multipart says, what the message's texts
-// before were in, what a detector finds, or windows-1252. This is listed in
-// Problems, and an encoding problem but for UTF-8 where no charset is said. Octets that fit nothing are U+FFFD. A byte order mark at the beginning
-// is a signature of the encoding and no part of the text (RFC 3629 §6): it is dropped.
+// meta element), what an enclosing multipart says, what a detector finds, what
+// the message's texts before were in, or windows-1252. This is listed in
+// Problems, and an encoding problem but for UTF-8 where no charset is said.
+// Octets that fit nothing are U+FFFD. A byte order mark at the beginning is a
+// signature of the encoding and no part of the text (RFC 3629 §6): it is dropped.
 func (p *Part) Text(octets []byte, whole bool) schema.BodyValue {
 	r := p.body.r
 	text, code, taken := r.charsets.decodeBody(p.node, octets, whole)
